@@ -1,0 +1,162 @@
+// The contract between the compiler, the runtime and a device. A tactic is one way to run one op
+// signature; a weight layout is how a tactic wants a weight stored; a backend offers both, and runs
+// lists of bound launches. cpu/ and cuda/ implement this and never include each other.
+#pragma once
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/tensor.h"
+#include "ops/op.h"
+
+namespace tokamak {
+
+// The KV cache as kernels see it. Blocks of block_size tokens; per layer one K and one V pool:
+// K and V at [block][kv_head][token in block][head_dim], rows contiguous, of dtype f32|f16|bf16.
+struct KvLayerView {
+  std::byte* k = nullptr;
+  std::byte* v = nullptr;
+};
+struct KvView {
+  DType dtype = DType::f16;
+  int32_t block_size = 0;
+  std::span<const KvLayerView> layers;
+};
+
+// What one step works on. Packed tokens: sequence s owns tokens query_begin[s] … query_begin[s+1]-1.
+struct StepContext {
+  int32_t tokens = 0;       // sum of all sequences' tokens in this step
+  int32_t sequences = 0;    // sequences in this step
+  int32_t logit_rows = 0;   // what Symbol::sequences resolves to
+  const int32_t* token_ids = nullptr;    // [tokens]
+  const int32_t* positions = nullptr;    // [tokens]
+  const int32_t* query_begin = nullptr;  // [sequences + 1]
+  const int32_t* context_len = nullptr;  // [sequences]: KV length after this step
+  const int32_t* block_table = nullptr;  // [sequences][block_table_stride]: block ids
+  int32_t block_table_stride = 0;
+  const int32_t* logit_index = nullptr;  // [logit_rows]: token rows for gather_rows
+  KvView kv;
+};
+
+// One operand of a launch. Activations: row-major with row_stride elements between rows (a slice is
+// a view into a wider row). Weights: the packed bytes, row_stride unused.
+struct Operand {
+  std::byte* data = nullptr;
+  int64_t row_stride = 0;
+  template <typename T>
+  T* as() const { return reinterpret_cast<T*>(data); }
+};
+
+struct LaunchArgs {
+  std::span<const Operand> in, out;
+  std::byte* workspace = nullptr;  // workspace_bytes(); shared by the launches of a step
+  const StepContext* step = nullptr;
+};
+
+// Where a launch runs: a CPU worker or a CUDA stream. Each backend derives its own.
+struct ExecContext {};
+
+// A signature bound to a tactic: attributes parsed, tables made. launch() allocates nothing.
+// On the CPU every worker calls launch() with its own context and they meet at its end.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual void launch(const LaunchArgs& args, ExecContext& exec) const = 0;
+};
+
+class Tactic {
+ public:
+  virtual ~Tactic() = default;
+  virtual std::string_view name() const = 0;  // unique within the backend: "linear.q4_1.vnni.n16"
+  virtual Op op() const = 0;
+  // Whether this machine and this signature fit.
+  virtual bool supports(const OpSignature& signature) const = 0;
+  virtual size_t workspace_bytes(const OpSignature& signature, int64_t tokens) const = 0;
+  // Layout of weight input i: the name of a WeightLayout; "plain" is row-major as the checkpoint has it.
+  virtual std::string_view weight_layout(const OpSignature& signature, int input) const = 0;
+  // Rough microseconds for the cost model that prunes tuning and ranks without tuning.
+  virtual double estimate_us(const OpSignature& signature, int64_t tokens) const = 0;
+  virtual std::unique_ptr<Kernel> bind(const OpSignature& signature) const = 0;
+};
+
+// pack and its exact inverse. Sizes: [n, k] of the checkpoint's dtype.
+class WeightLayout {
+ public:
+  virtual ~WeightLayout() = default;
+  virtual std::string_view name() const = 0;
+  virtual bool supports(DType dtype, const Shape& shape) const = 0;
+  virtual size_t packed_bytes(DType dtype, const Shape& shape) const = 0;
+  // dst holds packed_bytes(), aligned to 64. Rows [row_begin, row_end) only, so that a large weight
+  // packs in parallel and streams; row_begin is a multiple of row_granularity().
+  virtual int64_t row_granularity() const = 0;
+  virtual void pack(const TensorView& src, std::byte* dst, int64_t row_begin,
+                    int64_t row_end) const = 0;
+  virtual void unpack(DType dtype, const Shape& shape, const std::byte* packed,
+                      std::byte* dst) const = 0;
+};
+
+// One step of a prepared plan.
+struct BoundLaunch {
+  const Kernel* kernel = nullptr;
+  std::vector<Operand> in, out;
+};
+
+struct DeviceProperties {
+  std::string name;       // "AMD EPYC … (2 cores)", "NVIDIA H100 80GB HBM3"
+  std::string key;        // what timings depend on: model, ISA level, threads, versions
+  std::string isa;        // CPU: the level in use
+  int workers = 1;
+  size_t memory_bytes = 0;
+};
+
+// Measured once per process when asked for.
+struct DeviceLimits {
+  double read_gb_s = 0;   // large-buffer read bandwidth, all workers
+  double f32_gflop_s = 0;
+  double bf16_gflop_s = 0;
+  double int8_gop_s = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;  // "cpu", "cuda"
+  virtual const DeviceProperties& properties() const = 0;
+  virtual DeviceLimits measure_limits() = 0;
+  // dtype of activations for a checkpoint of this dtype.
+  virtual DType activation_dtype(DType checkpoint) const = 0;
+
+  virtual std::span<const Tactic* const> tactics(Op op) const = 0;  // every ISA's, best last
+  virtual const WeightLayout* layout(std::string_view name) const = 0;  // null when unknown
+
+  // Device memory, aligned to 64 (huge pages where allowed); freed by the deleter.
+  struct Deleter {
+    Backend* backend;
+    size_t bytes;
+    void operator()(std::byte* p) const { backend->release(p, bytes); }
+  };
+  using Buffer = std::unique_ptr<std::byte[], Deleter>;
+  virtual Buffer allocate(size_t bytes) = 0;
+  virtual void release(std::byte* p, size_t bytes) = 0;
+  virtual void copy_in(std::byte* device, const std::byte* host, size_t bytes) = 0;
+  virtual void copy_out(std::byte* host, const std::byte* device, size_t bytes) = 0;
+
+  // Runs the launches in order. With times (one slot a launch) each is timed, in microseconds.
+  virtual void run(std::span<const BoundLaunch> launches, std::byte* workspace,
+                   const StepContext& step, std::span<double> times_us = {}) = 0;
+  // Runs fn(worker, workers) on every worker: packing, sampling. Serial on devices without workers.
+  virtual void parallel(const std::function<void(int, int)>& fn) = 0;
+};
+
+// The best tactic without timing: supported, smallest estimate; with a layout given, only tactics
+// that take the weights in it. Null when the backend has none.
+const Tactic* select_tactic(const Backend& backend, const OpSignature& signature, int64_t tokens,
+                            std::string_view layout = {});
+const Tactic* find_tactic(const Backend& backend, Op op, std::string_view name);
+
+}  // namespace tokamak

@@ -1,0 +1,30 @@
+// linear: x [tokens, k], weight [n, k], then bias [n] if has_bias, then residual [tokens, n] if
+// has_residual → [tokens, n]:  y = activation(x · weightᵀ + bias) + residual.
+// linear_glu: x, weight_a [n, k], weight_b [n, k] (then bias_a, bias_b if has_bias) →
+// [tokens, n]:  y = activation(x · weight_aᵀ) * (x · weight_bᵀ).
+// Weights may be of any float or block format; the arithmetic is at least float32 accumulation.
+#pragma once
+#include "ops/activation.h"
+#include "ops/attrs.h"
+
+namespace tokamak {
+
+struct LinearAttrs {
+  Activation activation = Activation::none;
+  bool has_bias = false;
+  bool has_residual = false;
+
+  static LinearAttrs from(const Attrs& a) {
+    return {parse_activation(a.get_or<std::string>("activation", "none")),
+            a.get_or<bool>("has_bias", false), a.get_or<bool>("has_residual", false)};
+  }
+  Attrs to_attrs() const {
+    Attrs a;
+    if (activation != Activation::none) a.set("activation", std::string(name(activation)));
+    if (has_bias) a.set("has_bias", true);
+    if (has_residual) a.set("has_residual", true);
+    return a;
+  }
+};
+
+}  // namespace tokamak
