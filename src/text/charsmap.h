@@ -22,8 +22,11 @@ class CharsMap {
   };
   Match longest_prefix(std::string_view text) const;
   Match shortest_prefix(std::string_view text) const;
+  // How many leading bytes of the text lie on some rule's path.
+  size_t path_length(std::string_view text) const;
 
  private:
+  bool step(uint32_t& node, unsigned char c) const;
   Match walk(std::string_view text, bool longest) const;
   std::string_view replacement_at(uint32_t offset) const;
 

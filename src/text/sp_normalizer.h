@@ -1,5 +1,6 @@
 // SentencePiece's normalizer: charsmap by longest prefix, white space rules, dummy prefix.
 #pragma once
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -24,7 +25,8 @@ class SpNormalizer {
   ByteTrie user_defined_;
   PrependScheme dummy_prefix_;
   bool remove_extra_whitespaces_, whitespace_as_suffix_;
-  std::string space_;  // what a space becomes: " " or U+2581
+  std::array<bool, 128> plain_{};  // stays as it is when an ASCII byte or the end follows
+  std::string space_;              // what a space becomes: " " or U+2581
 };
 
 }  // namespace tokamak

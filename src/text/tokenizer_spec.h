@@ -172,9 +172,18 @@ struct CtcDecoder {
   std::string pad_token = "<pad>", word_delimiter_token = "|";
   bool cleanup = true;
 };
+// SP: the whole way from pieces to text; one string comes out (text/sp_decoder.h).
+struct SentencePieceDecoder {
+  bool strip_dummy_prefix = true;  // the text's first U+2581
+  bool strip_all_leading = false;  // … and all that follow it at once (remove_extra_whitespaces)
+  bool byte_fallback = false;      // "<0xNN>" is a byte; each byte that is not UTF-8 gives U+FFFD
+  std::string unk_piece, unk_surface;
+  std::string denormalizer_charsmap;  // may be empty
+};
 using DecoderSpec =
     std::variant<ByteLevelDecoder, ByteFallbackDecoder, FuseDecoder, MetaspaceDecoder,
-                 WordPieceDecoder, BpeDecoder, StripDecoder, ReplaceDecoder, CtcDecoder>;
+                 WordPieceDecoder, BpeDecoder, StripDecoder, ReplaceDecoder, CtcDecoder,
+                 SentencePieceDecoder>;
 
 // ---- Post-processors: ids → ids with BOS/EOS/CLS … (Bert and Roberta kinds become templates)
 // -----

@@ -1,0 +1,92 @@
+#include "text/byte_trie.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace tokamak {
+namespace {
+
+struct Range {  // the keys [begin, end) share the path to `node`, which is `depth` bytes long
+  uint32_t node;
+  size_t begin, end, depth;
+};
+
+}  // namespace
+
+ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
+  std::erase_if(keys, [](const auto& k) { return k.first.empty(); });
+  if (keys.empty()) return;
+  std::stable_sort(keys.begin(), keys.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+
+  std::vector<bool> used(512);
+  used[0] = true;
+  size_t first_free = 1;
+  // A base such that all children fall on free slots; looks at few candidates, then goes to the
+  // end.
+  const auto find_base = [&](const std::vector<unsigned char>& children) -> uint32_t {
+    while (first_free < used.size() && used[first_free]) ++first_free;
+    int tries = 0;
+    for (size_t slot = first_free; slot < used.size() && tries < 40; ++slot) {
+      if (used[slot]) continue;
+      ++tries;
+      if (slot < children.front() + size_t{1}) continue;
+      const size_t base = slot - children.front();
+      const bool fits = std::all_of(children.begin(), children.end(), [&](unsigned char c) {
+        return base + c >= used.size() || !used[base + c];
+      });
+      if (fits) return static_cast<uint32_t>(base);
+    }
+    return static_cast<uint32_t>(used.size());
+  };
+
+  nodes_.resize(used.size());
+  values_.assign(used.size(), -1);
+  std::vector<Range> todo{{kRoot, 0, keys.size(), 0}};
+  std::vector<unsigned char> children;
+  std::vector<size_t> starts;
+  while (!todo.empty()) {
+    Range r = todo.back();
+    todo.pop_back();
+    for (; r.begin < r.end && keys[r.begin].first.size() == r.depth; ++r.begin)
+      values_[r.node] = keys[r.begin].second;
+    if (r.begin == r.end) continue;
+    children.clear();
+    starts.clear();
+    for (size_t i = r.begin; i < r.end; ++i) {
+      const auto c = static_cast<unsigned char>(keys[i].first[r.depth]);
+      if (!children.empty() && children.back() == c) continue;
+      children.push_back(c);
+      starts.push_back(i);
+    }
+    starts.push_back(r.end);
+    const uint32_t base = find_base(children);
+    if (base + size_t{256} > used.size()) {
+      const size_t size = std::max<size_t>(base + 256, used.size() + used.size() / 4);
+      used.resize(size);
+      nodes_.resize(size);
+      values_.resize(size, -1);
+    }
+    nodes_[r.node].base = base;
+    for (size_t i = 0; i < children.size(); ++i) {
+      const uint32_t child = base + children[i];
+      used[child] = true;
+      nodes_[child].parent = r.node;
+      todo.push_back({child, starts[i], starts[i + 1], r.depth + 1});
+    }
+  }
+}
+
+std::pair<size_t, int32_t> ByteTrie::longest_prefix(std::string_view text) const {
+  std::pair<size_t, int32_t> best{0, -1};
+  if (nodes_.empty()) return best;
+  uint32_t node = kRoot;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (!step(node, static_cast<unsigned char>(text[i]))) break;
+    if (values_[node] >= 0) best = {i + 1, values_[node]};
+  }
+  return best;
+}
+
+}  // namespace tokamak
