@@ -24,10 +24,10 @@ enum class Op : uint8_t {
   // Views and moves
   slice,          // attrs: begin, end: of the last dimension; a view, never a copy
   concat,         // along the last dimension
-  reshape,        // attrs: shape; -1 once, symbolic leading dimension kept
+  reshape,        // attrs: shape: 0 keeps that dimension, -1 (once) the rest; a symbolic first stays
   gather_rows,    // [tokens, n] → [sequences, n]: the rows whose logits are wanted
   // Composed
-  embedding,      // ids [tokens] i32, table [vocab, n] → [tokens, n]; attrs: scale
+  embedding,      // ids [tokens] i32, table [vocab, n] → [tokens, n]; attrs: scale, dtype (f32)
   linear,         // ops/linear.h
   linear_glu,     // ops/linear.h
   glu,            // (a, b) → activation(a) * b; attrs: activation
