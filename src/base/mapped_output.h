@@ -1,23 +1,20 @@
-// A file that appears whole or not at all: written beside its target as ".NAME.tmp-PID", renamed by
-// commit(). Destroyed without commit, the temporary file is removed.
+// A large file that is filled through a shared mapping, its disk space reserved first. It appears
+// whole or not at all: written beside its target as ".NAME.tmp-PID", renamed by commit().
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
-#include <string_view>
 
 namespace tokamak {
 
-class AtomicFile {
+class MappedOutput {
  public:
-  explicit AtomicFile(const std::filesystem::path& target);
-  ~AtomicFile();
-  AtomicFile(const AtomicFile&) = delete;
+  explicit MappedOutput(const std::filesystem::path& target);
+  ~MappedOutput();
+  MappedOutput(const MappedOutput&) = delete;
 
   // All throw Error naming the target and the system's reason (disk full, no permission …).
-  void write(std::span<const std::byte> bytes);  // at the end
-  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
   void write_at(uint64_t offset, std::span<const std::byte> bytes);
   // Sets the size and reserves the disk space, so that later writes through map() cannot fail.
   void reserve(uint64_t size);
@@ -32,11 +29,9 @@ class AtomicFile {
  private:
   std::filesystem::path target_, temporary_;
   int fd_ = -1;
-  uint64_t position_ = 0, reserved_ = 0;
+  uint64_t reserved_ = 0;
   std::byte* mapping_ = nullptr;
   void unmap();
 };
-
-void write_file_atomically(const std::filesystem::path& target, std::string_view text);
 
 }  // namespace tokamak

@@ -1,4 +1,4 @@
-#include "base/atomic_file.h"
+#include "base/mapped_output.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -25,13 +25,13 @@ std::filesystem::path temporary_name(const std::filesystem::path& target) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(const std::filesystem::path& target)
+MappedOutput::MappedOutput(const std::filesystem::path& target)
     : target_(target), temporary_(temporary_name(target)) {
   fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail_io("create", target_, errno);
 }
 
-AtomicFile::~AtomicFile() {
+MappedOutput::~MappedOutput() {
   unmap();
   if (fd_ >= 0) {
     ::close(fd_);
@@ -39,12 +39,7 @@ AtomicFile::~AtomicFile() {
   }
 }
 
-void AtomicFile::write(std::span<const std::byte> bytes) {
-  write_at(position_, bytes);
-  position_ += bytes.size();
-}
-
-void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+void MappedOutput::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   TOKAMAK_ASSERT(fd_ >= 0);
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -55,7 +50,7 @@ void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::reserve(uint64_t size) {
+void MappedOutput::reserve(uint64_t size) {
   TOKAMAK_ASSERT(fd_ >= 0 && !mapping_);
   if (size == 0) return;
   const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(size));
@@ -63,7 +58,7 @@ void AtomicFile::reserve(uint64_t size) {
   reserved_ = size;
 }
 
-std::span<std::byte> AtomicFile::map() {
+std::span<std::byte> MappedOutput::map() {
   if (!mapping_ && reserved_ > 0) {
     void* p = ::mmap(nullptr, reserved_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
     if (p == MAP_FAILED) fail_io("map", target_, errno);
@@ -72,19 +67,19 @@ std::span<std::byte> AtomicFile::map() {
   return {mapping_, reserved_};
 }
 
-void AtomicFile::release(std::span<std::byte> part) {
+void MappedOutput::release(std::span<std::byte> part) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
   const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
   if (end > begin) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
-void AtomicFile::unmap() {
+void MappedOutput::unmap() {
   if (mapping_) ::munmap(mapping_, reserved_);
   mapping_ = nullptr;
 }
 
-void AtomicFile::commit() {
+void MappedOutput::commit() {
   TOKAMAK_ASSERT(fd_ >= 0);
   unmap();
   if (::fsync(fd_) != 0) fail_io("flush", target_, errno);
@@ -95,12 +90,6 @@ void AtomicFile::commit() {
     ::unlink(temporary_.c_str());
     fail_io("write", target_, error);
   }
-}
-
-void write_file_atomically(const std::filesystem::path& target, std::string_view text) {
-  AtomicFile file(target);
-  file.write(text);
-  file.commit();
 }
 
 }  // namespace tokamak

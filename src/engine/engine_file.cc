@@ -1,0 +1,122 @@
+#include "engine/engine_file.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+namespace tokamak {
+namespace {
+
+constexpr uint64_t kWeightAlign = 64;
+constexpr char kMagic[8] = {'T', 'O', 'K', 'A', 'M', 'A', 'K', '\n'};
+
+struct Header {
+  char magic[8];
+  uint32_t version, header_bytes;
+  uint64_t plan_bytes, weights_offset, weights_bytes, file_bytes, checksum, reserved;
+};
+static_assert(sizeof(Header) == 64);
+
+uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+
+// FNV-1a over 64 bits: any flipped bit changes it.
+uint64_t fnv1a(uint64_t hash, const void* data, size_t bytes) {
+  const auto* p = static_cast<const unsigned char*>(data);
+  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001b3ull;
+  return hash;
+}
+
+uint64_t checksum(Header header, std::string_view plan) {
+  header.checksum = 0;
+  return fnv1a(fnv1a(0xcbf29ce484222325ull, &header, sizeof header), plan.data(), plan.size());
+}
+
+Header read_header(const MappedFile& file) {
+  const std::string path = file.path().string();
+  Header h{};
+  if (file.size() < sizeof h) fail("'{}' is no engine: it has only {} bytes", path, file.size());
+  std::memcpy(&h, file.data(), sizeof h);
+  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0)
+    fail("'{}' is no engine: it does not start with the engine's mark", path);
+  if (h.version != kEngineVersion)
+    fail(
+        "'{}' has engine format version {}, this program reads version {}: build it again "
+        "(tokamak build --checkpoint_dir … --output_dir …)",
+        path, h.version, kEngineVersion);
+  if (h.header_bytes != sizeof h || h.file_bytes < sizeof h ||
+      h.plan_bytes > h.file_bytes - sizeof h || h.weights_offset % kPageBytes != 0 ||
+      h.weights_offset < sizeof h + h.plan_bytes || h.weights_offset > h.file_bytes ||
+      h.weights_bytes != h.file_bytes - h.weights_offset)
+    fail("'{}' is damaged: its header contradicts itself; build it again", path);
+  if (h.file_bytes != file.size())
+    fail("'{}' has {} bytes, its header says {} (truncated?); build it again", path, file.size(),
+         h.file_bytes);
+  return h;
+}
+
+void check_weights(const Plan& plan, uint64_t section, const std::string& path) {
+  for (const PlanWeight& w : plan.weights)
+    if (w.offset % kWeightAlign != 0 || w.offset > section || w.bytes > section - w.offset)
+      fail("'{}': weight '{}' needs bytes {} to {} of a section of {}", path, w.names[0], w.offset,
+           w.offset + w.bytes, section);
+}
+
+}  // namespace
+
+EngineFile EngineFile::open(const std::filesystem::path& path) {
+  EngineFile engine;
+  engine.file_ = std::make_unique<MappedFile>(path);
+  const Header h = read_header(*engine.file_);
+  const std::string_view plan(reinterpret_cast<const char*>(engine.file_->data()) + sizeof h,
+                              h.plan_bytes);
+  if (checksum(h, plan) != h.checksum)
+    fail("'{}' is damaged: the checksum of its header and plan is wrong; build it again",
+         path.string());
+  try {
+    engine.plan_ = Plan::from_json(parse_json(plan, path.string()));
+  } catch (const Error& e) {
+    fail("'{}': {}", path.string(), e.what());
+  }
+  engine.weights_offset_ = h.weights_offset;
+  check_weights(engine.plan_, h.weights_bytes, path.string());
+  return engine;
+}
+
+std::span<const std::byte> EngineFile::weight(size_t i) const {
+  const PlanWeight& w = plan_.weights.at(i);
+  return file_->slice(weights_offset_ + w.offset, w.bytes, "weight");
+}
+
+uint64_t assign_weight_offsets(Plan& plan) {
+  uint64_t end = 0;
+  for (PlanWeight& w : plan.weights) {
+    w.offset = round_up(end, w.bytes >= 16 * kPageBytes ? kPageBytes : kWeightAlign);
+    end = w.offset + w.bytes;
+  }
+  return end;
+}
+
+EngineWriter::EngineWriter(const std::filesystem::path& target, const Plan& plan)
+    : file_(target), plan_(plan) {
+  const std::string json = plan.to_json().dump();
+  uint64_t section = 0;
+  for (const PlanWeight& w : plan.weights) section = std::max(section, w.offset + w.bytes);
+  Header h{};
+  std::memcpy(h.magic, kMagic, sizeof kMagic);
+  h.version = kEngineVersion;
+  h.header_bytes = sizeof h;
+  h.plan_bytes = json.size();
+  h.weights_offset = weights_offset_ = round_up(sizeof h + json.size(), kPageBytes);
+  h.weights_bytes = section;
+  h.file_bytes = h.weights_offset + section;
+  h.checksum = checksum(h, json);
+  file_.reserve(h.file_bytes);
+  file_.write_at(0, std::as_bytes(std::span(&h, 1)));
+  file_.write_at(sizeof h, std::as_bytes(std::span(json)));
+}
+
+std::span<std::byte> EngineWriter::weight(size_t i) {
+  const PlanWeight& w = plan_.weights.at(i);
+  return file_.map().subspan(weights_offset_ + w.offset, w.bytes);
+}
+
+}  // namespace tokamak
