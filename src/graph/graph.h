@@ -1,5 +1,5 @@
-// The IR: a list of nodes in execution order over typed values. Layers (nn/) append, passes rewrite,
-// compile/ lowers. No tensor data lives here: weights are names into the checkpoint.
+// The IR: a list of nodes in execution order over typed values. Layers (nn/) append, passes
+// rewrite, compile/ lowers. No tensor data lives here: weights are names into the checkpoint.
 #pragma once
 #include <map>
 #include <string>
@@ -34,12 +34,16 @@ struct Node {
 class Graph {
  public:
   ValueId add_input(const std::string& name, ValueType type);
+  // The same name again returns the same value; Error when dtype or shape differ.
   ValueId add_weight(const std::string& name, DType dtype, const SymShape& shape);
   ValueId add_joined_weight(const std::vector<ValueId>& parts);  // rows of the parts, in order
   // Infers the outputs; errors name the node's scope. Returns the outputs.
   std::vector<ValueId> add_node(Op op, Attrs attrs, std::vector<ValueId> inputs,
                                 const std::string& name);
   void mark_output(ValueId value, const std::string& name);  // e.g. "logits"
+  bool is_output(ValueId id) const;
+  // For passes: a node with new output values that is not yet in the list (see set_nodes).
+  Node make_node(Op op, Attrs attrs, std::vector<ValueId> inputs, const std::string& name);
 
   const Value& value(ValueId id) const { return values_.at(id); }
   Value& value(ValueId id) { return values_.at(id); }
@@ -47,7 +51,7 @@ class Graph {
   // Live nodes in execution order.
   const std::vector<Node>& nodes() const { return nodes_; }
   std::vector<Node>& nodes() { return nodes_; }
-  const Node* producer(ValueId id) const;          // null for inputs and weights
+  const Node* producer(ValueId id) const;  // null for inputs and weights
   std::vector<NodeId> consumers(ValueId id) const;
   const std::vector<std::pair<std::string, ValueId>>& outputs() const { return outputs_; }
 
@@ -59,9 +63,13 @@ class Graph {
   void check() const;
 
  private:
+  ValueId new_value(std::string name, ValueType type, ValueKind kind);
+
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<std::pair<std::string, ValueId>> outputs_;
+  std::map<std::string, int> name_uses_;    // how many values asked for a name
+  std::map<std::string, ValueId> weights_;  // by name, joined ones by "a+b"
   NodeId next_node_ = 0;
 };
 
