@@ -1,0 +1,127 @@
+#include "models/decoder.h"
+
+#include <cmath>
+
+#include "nn/attention.h"
+#include "nn/embedding.h"
+#include "nn/mlp.h"
+#include "nn/rms_norm.h"
+
+namespace tokamak {
+namespace {
+
+using nn::Builder;
+using nn::Tensor;
+
+RopeScaling rope_scaling(const RopeScalingConfig& c) {
+  return {.kind = c.kind,
+          .factor = c.factor,
+          .original_max_position = c.original_max_position,
+          .low_freq_factor = c.low_freq_factor,
+          .high_freq_factor = c.high_freq_factor,
+          .beta_fast = c.beta_fast,
+          .beta_slow = c.beta_slow,
+          .attention_factor = c.attention_factor,
+          .mscale = c.mscale,
+          .mscale_all_dim = c.mscale_all_dim,
+          .truncate = c.truncate,
+          .short_factor = c.short_factor,
+          .long_factor = c.long_factor};
+}
+
+RopeAttrs rope_attrs(const ModelConfig& c, int64_t layer) {
+  RopeAttrs r;
+  r.head_dim = c.head_size;
+  r.rotary_dim = static_cast<int64_t>(static_cast<double>(c.head_size) * c.rotary_pct);
+  r.neox = c.position_embedding_type != "rope_gptj";
+  r.max_position = c.max_position_embeddings;
+  const bool local = c.rotary_local_base > 0 && c.window(layer) > 0;
+  r.theta = local ? c.rotary_local_base : c.rotary_base;
+  if (!local) r.scaling = rope_scaling(c.rotary_scaling);
+  return r;
+}
+
+nn::AttentionOptions attention_options(const ModelConfig& c, int64_t layer) {
+  nn::AttentionOptions o{c.hidden_size, c.qkv_bias, c.dense_bias, {}};
+  o.op.layer = layer;
+  o.op.heads = c.num_attention_heads;
+  o.op.kv_heads = c.num_key_value_heads;
+  o.op.head_dim = c.head_size;
+  o.op.scale =
+      c.attention_scale > 0 ? c.attention_scale : 1 / std::sqrt(static_cast<double>(c.head_size));
+  o.op.softcap = c.attention_softcap;
+  o.op.window = c.window(layer);
+  o.op.qk_norm = c.qk_norm;
+  o.op.qk_norm_eps = c.norm_epsilon;
+  o.op.has_rope = c.position_embedding_type != "none" && c.ropes(layer);
+  if (o.op.has_rope) o.op.rope = rope_attrs(c, layer);
+  return o;
+}
+
+class Decoder {
+ public:
+  Decoder(Builder& b, const ModelConfig& c) : b_(b), c_(c) {}
+
+  Tensor operator()(Tensor token_ids, Tensor positions, DType activation) const {
+    const nn::Embedding embedding(b_, "transformer.vocab_embedding", c_.vocab_size, c_.hidden_size,
+                                  c_.embedding_scale, activation);
+    Tensor x = embedding(token_ids);
+    for (int64_t i = 0; i < c_.num_hidden_layers; ++i) x = layer(i, x, positions);
+    x = norm("transformer.ln_f")(x);
+    return logits(gather_rows(x), embedding.table());
+  }
+
+ private:
+  nn::RmsNorm norm(const std::string& name) const {
+    return nn::RmsNorm(b_, name, c_.hidden_size, c_.norm_epsilon);
+  }
+
+  Tensor layer(int64_t i, Tensor x, Tensor positions) const {
+    const std::string name = fmt::format("transformer.layers.{}", i);
+    const Builder::Scope scope(b_, name);
+    const nn::Attention attention(b_, name + ".attention", attention_options(c_, i));
+    const nn::GatedMlp mlp(b_, name + ".mlp", c_.hidden_size, c_.intermediate_size,
+                           parse_activation(c_.hidden_act), c_.mlp_bias);
+
+    Tensor h = attention(norm(name + ".input_layernorm")(x), positions);
+    if (c_.sandwich_norms) h = norm(name + ".post_attention_layernorm")(h);
+    x = x + scaled(h, c_.residual_scale);
+
+    h = mlp(norm(name + ".post_layernorm")(x));
+    if (c_.sandwich_norms) h = norm(name + ".post_feedforward_layernorm")(h);
+    return x + scaled(h, c_.residual_scale);
+  }
+
+  Tensor logits(Tensor x, Tensor table) const {
+    const nn::Linear head = c_.tie_word_embeddings ? nn::Linear("lm_head", table)
+                                                   : nn::Linear(b_, "lm_head", c_.hidden_size,
+                                                                c_.vocab_size, /*bias=*/false);
+    const Builder::Scope scope(b_, "lm_head");
+    Tensor y = scaled(cast(head(x), DType::f32), c_.logits_scale);
+    return c_.final_softcap > 0 ? softcap(y, c_.final_softcap) : y;
+  }
+
+  static Tensor scaled(Tensor x, double scale) { return scale == 1 ? x : x * scale; }
+
+  Builder& b_;
+  const ModelConfig& c_;
+};
+
+}  // namespace
+
+Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights, DType activation) {
+  if (config.mapping.world_size() != 1)
+    fail(
+        "the checkpoint is split for tp_size {} and pp_size {}; this version builds engines from "
+        "checkpoints with tp_size 1 and pp_size 1",
+        config.mapping.tp_size, config.mapping.pp_size);
+  Graph graph;
+  Builder builder(graph, weights);
+  const ValueType per_token{DType::i32, {Symbol::tokens}};
+  const Tensor token_ids = builder.input("token_ids", per_token);
+  const Tensor positions = builder.input("positions", per_token);
+  graph.mark_output(Decoder(builder, config)(token_ids, positions, activation).id, "logits");
+  return graph;
+}
+
+}  // namespace tokamak
