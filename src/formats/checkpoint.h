@@ -38,6 +38,7 @@ class Checkpoint {
   std::filesystem::path directory_;
   ModelConfig config_;
   std::shared_ptr<SafetensorsFile> file_;
+  TensorMap tensors_;  // logical views
 };
 
 }  // namespace tokamak

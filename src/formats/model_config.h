@@ -38,9 +38,9 @@ struct QuantizationConfig {
 };
 
 struct ModelConfig {
-  std::string architecture;  // HF class name: "LlamaForCausalLM"
-  std::string model_type;    // registry key of the family: "llama", "qwen3", "gemma3" …
-  DType dtype = DType::bf16; // of the plain tensors
+  std::string architecture;   // HF class name: "LlamaForCausalLM"
+  std::string model_type;     // registry key of the family: "llama", "qwen3", "gemma3" …
+  DType dtype = DType::bf16;  // of the plain tensors
   int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0;
   int64_t num_attention_heads = 0, num_key_value_heads = 0, head_size = 0;
   int64_t intermediate_size = 0, max_position_embeddings = 0;
@@ -51,36 +51,35 @@ struct ModelConfig {
   // Position: rope_gpt_neox | rope_gptj | none
   std::string position_embedding_type = "rope_gpt_neox";
   double rotary_base = 10000;
-  double rotary_pct = 1;       // part of head_size that turns
+  double rotary_pct = 1;  // part of head_size that turns
   RopeScalingConfig rotary_scaling;
   double rotary_local_base = 0;  // Gemma 3: base of the windowed layers (no scaling there); 0: same
   std::vector<bool> no_rope_layers;  // true: that layer does not turn; empty: all turn
 
   // Attention
   bool qkv_bias = false, dense_bias = false, mlp_bias = false;
-  bool qk_norm = false;            // RMS norm per head on q and k before rope
-  double attention_scale = 0;      // 0: 1/sqrt(head_size)
-  double attention_softcap = 0;    // Gemma 2
-  int64_t sliding_window = 0;      // 0: full attention
-  std::vector<int64_t> layer_windows;  // per layer window, 0 = full; empty: sliding_window everywhere
+  bool qk_norm = false;          // RMS norm per head on q and k before rope
+  double attention_scale = 0;    // 0: 1/sqrt(head_size)
+  double attention_softcap = 0;  // Gemma 2
+  int64_t sliding_window = 0;    // 0: full attention
+  std::vector<int64_t>
+      layer_windows;  // per layer window, 0 = full; empty: sliding_window everywhere
 
   // Structure
-  bool sandwich_norms = false;     // Gemma 2/3: norms also after attention and after the MLP
-  double embedding_scale = 1;      // Gemma: sqrt(hidden_size); Granite
-  double residual_scale = 1;       // Granite
-  double logits_scale = 1;         // logits are multiplied by it
-  double final_softcap = 0;        // Gemma 2
+  bool sandwich_norms = false;  // Gemma 2/3: norms also after attention and after the MLP
+  double embedding_scale = 1;   // Gemma: sqrt(hidden_size); Granite
+  double residual_scale = 1;    // Granite
+  double logits_scale = 1;      // logits are multiplied by it
+  double final_softcap = 0;     // Gemma 2
 
   Mapping mapping;
   QuantizationConfig quantization;
-  Json extra;                      // fields of the source that nothing here reads, kept for people
+  std::map<std::string, std::string> extra;  // JSON texts of fields that nothing here reads
 
   int64_t window(int64_t layer) const {
     return layer_windows.empty() ? sliding_window : layer_windows.at(layer);
   }
-  bool ropes(int64_t layer) const {
-    return no_rope_layers.empty() || !no_rope_layers.at(layer);
-  }
+  bool ropes(int64_t layer) const { return no_rope_layers.empty() || !no_rope_layers.at(layer); }
   // Positive sizes, heads divisible …: Error names the field, the value and what would do.
   void validate(const std::string& source) const;
   Json to_json() const;
