@@ -1,0 +1,190 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include <fmt/core.h>
+#include <sys/mman.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+
+#include "backend/cpu/limits.h"
+#include "backend/cpu/registry.h"
+#include "backend/cpu/topology.h"
+#include "backend/cpu/worker_pool.h"
+
+namespace tokamak {
+namespace {
+
+constexpr size_t kHugePage = 2 << 20;
+constexpr int kMaxWorkers = 1024;
+
+CpuTarget make_target(const CpuTopology& topology, const CpuOptions& options) {
+  if (options.workers < 0 || options.workers > kMaxWorkers)
+    fail("CPU workers: found {}; expected 1 to {} (0: one per core)", options.workers, kMaxWorkers);
+  CpuTarget t;
+  t.isa = choose_isa(options.isa);
+  t.avx512_bf16 = t.isa >= Isa::avx512_vnni && isa_report().avx512_bf16();
+  t.workers = options.workers ? options.workers : topology.default_workers();
+  if (topology.l1d_bytes) t.l1d_bytes = topology.l1d_bytes;
+  if (topology.l2_bytes) t.l2_bytes = topology.l2_bytes;
+  if (topology.l3_bytes) t.l3_bytes = topology.l3_bytes;
+  return t;
+}
+
+PoolOptions make_pool_options(const CpuTopology& topology, const CpuOptions& options, int workers) {
+  PoolOptions p;
+  p.idle_spin = std::chrono::microseconds(options.idle_spin_us);
+  const auto fits = [&](const std::vector<int>& cpus) {
+    return static_cast<size_t>(workers) <= cpus.size();
+  };
+  p.crowded = !fits(topology.allowed);
+  if (options.pin && !p.crowded) p.cpus = fits(topology.cores) ? topology.cores : topology.allowed;
+  return p;
+}
+
+DeviceProperties make_properties(const CpuTopology& topology, const CpuTarget& target) {
+  DeviceProperties p;
+  p.name = fmt::format("{} ({} {})", cpu_brand(), target.workers,
+                       target.workers == 1 ? "worker" : "workers");
+  p.isa = std::string(name(target.isa));
+  p.workers = target.workers;
+  p.memory_bytes = topology.memory_bytes;
+  p.key = fmt::format("{}; {}{}; {} workers; L2 {} KiB, L3 {} KiB", cpu_brand(), p.isa,
+                      target.avx512_bf16 ? "+avx512_bf16" : "", target.workers,
+                      target.l2_bytes >> 10, target.l3_bytes >> 10);
+  return p;
+}
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const CpuTopology& topology, const CpuTarget& target, PoolOptions pool)
+      : target_(target),
+        properties_(make_properties(topology, target)),
+        registry_(make_cpu_registry(target)),
+        pool_(target.workers, std::move(pool)) {
+    for (const auto& t : registry_.tactics) by_op_[static_cast<size_t>(t->op())].push_back(t.get());
+  }
+
+  std::string_view name() const override { return "cpu"; }
+  const DeviceProperties& properties() const override { return properties_; }
+  DeviceLimits measure_limits() override {
+    if (!measured_) limits_ = measure_cpu_limits(pool_, target_);
+    measured_ = true;
+    return limits_;
+  }
+  // Activations are few: widening them costs less than rounding them after every op.
+  DType activation_dtype(DType) const override { return DType::f32; }
+
+  std::span<const Tactic* const> tactics(Op op) const override {
+    return by_op_[static_cast<size_t>(op)];
+  }
+  const WeightLayout* layout(std::string_view name) const override {
+    for (const auto& l : registry_.layouts)
+      if (l->name() == name) return l.get();
+    return nullptr;
+  }
+
+  Buffer allocate(size_t bytes) override;
+  void release(std::byte* p, size_t bytes) override;
+  void copy_in(std::byte* device, const std::byte* host, size_t bytes) override {
+    std::memcpy(device, host, bytes);
+  }
+  void copy_out(std::byte* host, const std::byte* device, size_t bytes) override {
+    std::memcpy(host, device, bytes);
+  }
+  void run(std::span<const BoundLaunch> launches, std::byte* workspace, const StepContext& step,
+           std::span<double> times_us) override;
+  void parallel(const std::function<void(int, int)>& fn) override;
+
+ private:
+  const CpuTarget target_;
+  const DeviceProperties properties_;
+  CpuRegistry registry_;
+  std::array<std::vector<const Tactic*>, kOpCount> by_op_;
+  WorkerPool pool_;
+  DeviceLimits limits_;
+  bool measured_ = false;
+};
+
+size_t mapped_bytes(size_t bytes) {
+  const size_t unit = bytes >= kHugePage ? kHugePage : 4096;
+  return (std::max<size_t>(bytes, 1) + unit - 1) / unit * unit;
+}
+
+// Zeroed by the OS. Large buffers start at a huge page, so that all of them can be huge.
+Backend::Buffer CpuBackend::allocate(size_t bytes) {
+  const size_t size = mapped_bytes(bytes);
+  const size_t extra = size >= kHugePage ? kHugePage : 0;
+  void* p = mmap(nullptr, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED)
+    fail("cannot allocate {} MiB of memory ({}); {} MiB are installed", (size + extra) >> 20,
+         std::strerror(errno), properties_.memory_bytes >> 20);
+  auto* begin = static_cast<std::byte*>(p);
+  if (extra != 0) {
+    const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(p) % kHugePage) % kHugePage;
+    if (skip != 0) munmap(begin, skip);
+    munmap(begin + skip + size, extra - skip);
+    begin += skip;
+    madvise(begin, size, MADV_HUGEPAGE);
+  }
+  return Buffer(begin, Deleter{this, bytes});
+}
+
+void CpuBackend::release(std::byte* p, size_t bytes) {
+  if (p != nullptr) munmap(p, mapped_bytes(bytes));
+}
+
+struct Walk {
+  std::span<const BoundLaunch> launches;
+  std::byte* workspace;
+  const StepContext* step;
+  std::span<double> times_us;
+};
+
+double now_us() {
+  const auto t = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double, std::micro>(t).count();
+}
+
+// Every worker walks the whole list; they meet after each launch (after the last: in the pool).
+// noexcept: a worker that left early would let the others wait for ever.
+void walk(void* context, CpuExec& exec) noexcept {
+  const Walk& w = *static_cast<const Walk*>(context);
+  const bool timed = exec.worker == 0 && !w.times_us.empty();
+  double last = timed ? now_us() : 0;
+  for (size_t i = 0; i < w.launches.size(); ++i) {
+    const BoundLaunch& launch = w.launches[i];
+    launch.kernel->launch({launch.in, launch.out, w.workspace, w.step}, exec);
+    if (i + 1 < w.launches.size() || !w.times_us.empty()) exec.barrier();
+    if (timed) {
+      const double now = now_us();
+      w.times_us[i] = now - last;
+      last = now;
+    }
+  }
+}
+
+void CpuBackend::run(std::span<const BoundLaunch> launches, std::byte* workspace,
+                     const StepContext& step, std::span<double> times_us) {
+  TOKAMAK_ASSERT(times_us.empty() || times_us.size() == launches.size());
+  Walk w{launches, workspace, &step, times_us};
+  pool_.run(walk, &w);
+}
+
+void CpuBackend::parallel(const std::function<void(int, int)>& fn) {
+  auto job = [](void* context, CpuExec& exec) {
+    (*static_cast<const std::function<void(int, int)>*>(context))(exec.worker, exec.workers);
+  };
+  pool_.run(job, const_cast<void*>(static_cast<const void*>(&fn)));
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
+  const CpuTopology topology = read_topology();
+  const CpuTarget target = make_target(topology, options);
+  return std::make_unique<CpuBackend>(topology, target,
+                                      make_pool_options(topology, options, target.workers));
+}
+
+}  // namespace tokamak

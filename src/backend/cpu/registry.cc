@@ -1,0 +1,17 @@
+#include "backend/cpu/registry.h"
+
+#include "backend/cpu/plain_layout.h"
+#include "backend/cpu/reference/reference.h"
+
+namespace tokamak {
+
+// Per op the last added counts as the best, so levels rise from top to bottom.
+CpuRegistry make_cpu_registry(const CpuTarget& target) {
+  CpuRegistry r{target, {}, {}};
+  r.add_layout<PlainLayout>();
+
+  add_reference_linear(r);
+  return r;
+}
+
+}  // namespace tokamak

@@ -1,0 +1,119 @@
+#include "backend/cpu/worker_pool.h"
+
+#include <immintrin.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <climits>
+
+namespace tokamak {
+namespace {
+
+// A pause is 40 … 140 cycles: some 50 µs of spinning before the first yield.
+constexpr int kPauses = 2000, kPausesCrowded = 8;
+constexpr std::chrono::milliseconds kMeetYield{20};  // before a meeting worker sleeps
+
+uint32_t* futex_word(std::atomic<uint32_t>& a) {
+  static_assert(sizeof(std::atomic<uint32_t>) == 4);
+  return reinterpret_cast<uint32_t*>(&a);
+}
+
+void pin_this_thread(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);  // a hint: failure only costs speed
+}
+
+}  // namespace
+
+void Gate::advance() {
+  // Sequentially consistent with the sleeper's count: either it sees the new value or we see it.
+  value_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0)
+    syscall(SYS_futex, futex_word(value_), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void Gate::wait_past(uint32_t seen, int pauses, std::chrono::microseconds yield_for) {
+  for (int i = 0; i < pauses; ++i) {
+    if (value() != seen) return;
+    _mm_pause();
+  }
+  const auto end = std::chrono::steady_clock::now() + yield_for;
+  do {
+    if (value() != seen) return;
+    sched_yield();
+  } while (std::chrono::steady_clock::now() < end);
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (value_.load(std::memory_order_seq_cst) == seen)
+    syscall(SYS_futex, futex_word(value_), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+  sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+WorkerPool::WorkerPool(int workers, PoolOptions options)
+    : workers_(workers),
+      options_(std::move(options)),
+      pauses_(options_.crowded ? kPausesCrowded : kPauses) {
+  TOKAMAK_ASSERT(workers >= 1);
+  TOKAMAK_ASSERT(options_.cpus.empty() || static_cast<int>(options_.cpus.size()) >= workers);
+  threads_.reserve(static_cast<size_t>(workers) - 1);
+  for (int w = 1; w < workers; ++w) threads_.emplace_back([this, w] { work(w); });
+}
+
+WorkerPool::~WorkerPool() {
+  stop_ = true;
+  start_.advance();
+  for (std::thread& t : threads_) t.join();
+}
+
+void WorkerPool::work(int worker) {
+  if (!options_.cpus.empty()) pin_this_thread(options_.cpus[static_cast<size_t>(worker)]);
+  for (uint32_t seen = 0;; ++seen) {
+    start_.wait_past(seen, pauses_, options_.idle_spin);
+    if (stop_) return;
+    run_job(worker);
+  }
+}
+
+void WorkerPool::run_job(int worker) {
+  CpuExec exec;
+  exec.worker = worker;
+  exec.workers = workers_;
+  exec.pool = this;
+  try {
+    job_(context_, exec);
+  } catch (...) {
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+  barrier();
+}
+
+void WorkerPool::run(Job job, void* context) {
+  const std::lock_guard lock(turn_);
+  job_ = job;
+  context_ = context;
+  start_.advance();
+  run_job(0);
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void WorkerPool::barrier() {
+  const uint32_t seen = meet_.value();
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < workers_) {
+    meet_.wait_past(seen, pauses_, kMeetYield);
+    return;
+  }
+  // The last one: nobody else is between barriers now.
+  arrived_.store(0, std::memory_order_relaxed);
+  next_task_.store(0, std::memory_order_relaxed);
+  meet_.advance();
+}
+
+void CpuExec::barrier() { pool->barrier(); }
+int64_t CpuExec::next_task() { return pool->next_task_.fetch_add(1, std::memory_order_relaxed); }
+
+}  // namespace tokamak

@@ -1,0 +1,37 @@
+#include "backend/backend.h"
+
+namespace tokamak {
+namespace {
+
+bool takes_layout(const Tactic& tactic, const OpSignature& signature, std::string_view layout) {
+  for (size_t i = 0; i < signature.inputs.size(); ++i)
+    if (signature.inputs[i].is_weight && signature.inputs[i].shape.size() >= 2 &&
+        tactic.weight_layout(signature, static_cast<int>(i)) != layout)
+      return false;
+  return true;
+}
+
+}  // namespace
+
+const Tactic* select_tactic(const Backend& backend, const OpSignature& signature, int64_t tokens,
+                            std::string_view layout) {
+  const Tactic* best = nullptr;
+  double best_us = 0;
+  for (const Tactic* tactic : backend.tactics(signature.op)) {
+    if (!tactic->supports(signature)) continue;
+    if (!layout.empty() && !takes_layout(*tactic, signature, layout)) continue;
+    const double us = tactic->estimate_us(signature, tokens);
+    if (best != nullptr && us > best_us) continue;  // equal: the later, better one
+    best = tactic;
+    best_us = us;
+  }
+  return best;
+}
+
+const Tactic* find_tactic(const Backend& backend, Op op, std::string_view name) {
+  for (const Tactic* tactic : backend.tactics(op))
+    if (tactic->name() == name) return tactic;
+  return nullptr;
+}
+
+}  // namespace tokamak
