@@ -1,0 +1,86 @@
+// LLM: a model at any stage (HF directory, GGUF, checkpoint, engine directory) ready to generate.
+// Models that are not engines are converted and built into a cache directory first, with progress;
+// the second time that is instant.
+//
+//   tokamak::LLM llm("SmolLM2.gguf");
+//   for (const auto& c : llm.generate({{.text = "Hello"}})) std::puts(c.text.c_str());
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tokamak/sampling_params.h"
+
+namespace tokamak {
+
+class Session;
+class Tokenizer;
+class ChatTemplate;
+struct ModelConfig;
+
+struct LLMOptions {
+  std::string device = "cpu";
+  int workers = 0;                      // 0: one per allowed physical core
+  std::string dtype = "auto";           // for models that must be converted first
+  bool keep_quantized = true;           // GGUF blocks stay as they are
+  std::string kv_cache_dtype = "auto";  // for models that must be built first
+  bool tuning = true;                   // likewise
+  int64_t max_num_tokens = 0;           // tokens of one step; 0: the engine's limit
+  int64_t kv_cache_tokens = 0;          // room in the KV cache; 0: as much as the requests need
+  std::filesystem::path cache_dir;      // empty: $XDG_CACHE_HOME/tokamak
+  std::string debug_tensors;            // glob over value names, kept as debug outputs
+};
+
+struct Request {
+  std::string text;                    // encoded with special tokens, or
+  std::vector<int32_t> tokens;         // ids as they are (used when not empty)
+  SamplingParams params;
+  bool return_logits = false;          // of every generated position
+};
+
+struct Completion {
+  std::vector<int32_t> prompt_tokens, tokens;
+  std::string text;
+  std::string finish_reason;           // "stop", "length"
+  std::vector<std::vector<float>> logits;  // [tokens][vocab] when asked for
+  double first_token_s = 0;            // request → first token
+  double total_s = 0;                  // request → last token
+};
+
+// Called with the index of the request and the text that has become certain; false cancels it.
+using StreamCallback = std::function<bool(size_t index, const std::string& text)>;
+
+class LLM {
+ public:
+  explicit LLM(const std::filesystem::path& model, LLMOptions options = {});
+  ~LLM();
+  LLM(LLM&&) noexcept;
+
+  // All requests in one batch. Error when the KV cache cannot hold them.
+  std::vector<Completion> generate(std::span<const Request> requests,
+                                   const StreamCallback& stream = {});
+  // Logits of every position of a prompt: [tokens][vocab], row by row to the callback.
+  void score(std::span<const int32_t> tokens,
+             const std::function<void(int64_t position, std::span<const float> logits)>& row);
+
+  // The model's defaults (generation_config.json).
+  const SamplingParams& default_params() const;
+  const ModelConfig& config() const;
+  const Tokenizer& tokenizer() const;          // Error when the model has none
+  bool has_chat_template() const;
+  // Renders messages (JSON text: an array of {role, content}) to a prompt.
+  std::string apply_chat_template(const std::string& messages_json, const std::string& tools_json = {},
+                                  bool add_generation_prompt = true) const;
+  const std::filesystem::path& engine_dir() const;
+  Session& session();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tokamak
