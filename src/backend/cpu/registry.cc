@@ -11,6 +11,12 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   r.add_layout<PlainLayout>();
 
   add_reference_linear(r);
+  add_reference_norm(r);
+  add_reference_elementwise(r);
+  add_reference_rowwise(r);
+  add_reference_moves(r);
+  add_reference_rope(r);
+  add_reference_attention(r);
   return r;
 }
 

@@ -31,4 +31,20 @@ inline Rows rows_view(const ValueType& t, const Operand& o) {
   return {t.dtype, o.data, width, stride * info(t.dtype).block_bytes};
 }
 
+// Row of an operand of shape `from` that meets row r of the result: right-aligned, size 1
+// stretches.
+inline int64_t broadcast_row(const SymShape& from, const SymShape& result, int64_t r,
+                             const StepContext& step) {
+  int64_t row = 0, stride = 1;
+  for (size_t back = 2; back <= result.size(); ++back) {
+    const int64_t size = result[result.size() - back].resolve(step.tokens, step.logit_rows);
+    if (back <= from.size() && from[from.size() - back] != Dim(1)) {
+      row += r % size * stride;
+      stride *= size;
+    }
+    r /= size;
+  }
+  return row;
+}
+
 }  // namespace tokamak

@@ -1,0 +1,19 @@
+// The rotary table of each sequence length, made once where it can be.
+#pragma once
+#include "ops/rope.h"
+
+namespace tokamak {
+
+class RopeTables {
+ public:
+  explicit RopeTables(const RopeAttrs& attrs);
+  // For a sequence whose length with its context is `length`. `scratch` is filled only by kind
+  // dynamic beyond the model's length, where every length has its own table.
+  const RopeTable& at(int64_t length, RopeTable& scratch) const;
+
+ private:
+  RopeAttrs attrs_;
+  RopeTable base_, long_;
+};
+
+}  // namespace tokamak
