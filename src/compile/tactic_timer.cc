@@ -1,0 +1,237 @@
+#include "compile/tactic_timer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "base/half.h"
+#include "compile/pack.h"
+#include "engine/kv_layout.h"
+#include "engine/plan_check.h"
+#include "ops/attention.h"
+
+namespace tokamak {
+namespace {
+
+constexpr size_t kColdBytes = 48u << 20;  // copies of the weights together
+constexpr int kMaxCopies = 16;
+constexpr int32_t kMaxDecodeBatch = 16;  // up to here a bucket is timed as decoding sequences
+constexpr double kTargetUs = 1000;       // of one candidate in one round
+constexpr int kMaxRepeats = 64;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+int64_t elements(const ValueType& type, int64_t tokens) {
+  int64_t n = 1;
+  for (const Dim& d : type.shape) n *= d.resolve(tokens, tokens);
+  return n;
+}
+
+// Small values of both signs, the same every time.
+void fill(std::byte* data, DType dtype, int64_t n) {
+  uint32_t state = 0x2545f491u;
+  for (int64_t i = 0; i < n; ++i) {
+    state = state * 1664525u + 1013904223u;
+    const float v = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+    if (dtype == DType::f32)
+      reinterpret_cast<float*>(data)[i] = v;
+    else if (dtype == DType::f16)
+      reinterpret_cast<uint16_t*>(data)[i] = f32_to_f16(v);
+    else if (dtype == DType::bf16)
+      reinterpret_cast<uint16_t*>(data)[i] = f32_to_bf16(v);
+    else
+      std::memset(data + i * info(dtype).block_bytes, 0,
+                  static_cast<size_t>(info(dtype).block_bytes));
+  }
+}
+
+}  // namespace
+
+// One weight in one layout, in several copies.
+struct TacticTimer::Packed {
+  Backend::Buffer buffer;
+  size_t stride = 0;
+  int copies = 1;
+  std::byte* copy(int i) const { return buffer.get() + static_cast<size_t>(i % copies) * stride; }
+};
+
+// Everything that a launch of this signature reads for one bucket.
+struct TacticTimer::Step {
+  StepContext context;
+  std::vector<int32_t> token_ids, positions, query_begin, context_len, block_table, logit_index;
+  KvLayerView layer;
+  Backend::Buffer kv, arena;
+  std::vector<std::byte*> inputs, outputs;  // null for weights
+};
+
+struct TacticTimer::Run {
+  const Tactic* tactic = nullptr;
+  std::unique_ptr<Kernel> kernel;
+  std::vector<BoundLaunch> launches;
+  Backend::Buffer workspace;
+  std::vector<double> times;
+  double best = std::numeric_limits<double>::max();
+  bool alive = true;
+};
+
+TacticTimer::TacticTimer(Backend& backend, WeightSource& source, const OpSignature& signature,
+                         std::vector<const PlanWeight*> weights, const TimerOptions& options)
+    : backend_(backend),
+      source_(source),
+      signature_(signature),
+      weights_(std::move(weights)),
+      options_(options) {}
+
+TacticTimer::~TacticTimer() = default;
+
+const TacticTimer::Packed& TacticTimer::packed(size_t weight, const std::string& layout) {
+  std::unique_ptr<Packed>& slot = packed_[{weight, layout}];
+  if (slot) return *slot;
+  slot = std::make_unique<Packed>();
+  PlanWeight w = *weights_[weight];
+  w.layout = layout;
+  const size_t bytes = packed_weight_bytes(backend_, w);
+  slot->stride = (bytes + 63) / 64 * 64;
+  size_t all = 0;
+  for (const PlanWeight* other : weights_) all += packed_weight_bytes(backend_, *other);
+  slot->copies =
+      static_cast<int>(std::clamp<size_t>(kColdBytes / std::max<size_t>(all, 1), 1, kMaxCopies));
+  if (signature_.op == Op::embedding) slot->copies = 1;  // reads a few rows only
+  slot->buffer = backend_.allocate(slot->stride * static_cast<size_t>(slot->copies));
+  pack_weight(backend_, source_, w, {slot->buffer.get(), bytes}, {});
+  for (int i = 1; i < slot->copies; ++i) std::memcpy(slot->copy(i), slot->copy(0), bytes);
+  return *slot;
+}
+
+std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
+  auto s = std::make_unique<Step>();
+  const bool decode = tokens <= kMaxDecodeBatch;
+  const int32_t sequences = decode ? tokens : 1;
+  const auto length = decode ? static_cast<int32_t>(options_.context) : tokens;
+  const int32_t blocks = (length + kDefaultKvBlockSize - 1) / kDefaultKvBlockSize;
+  for (int32_t t = 0; t < tokens; ++t) {
+    s->token_ids.push_back(t * 7919 % 32);
+    s->positions.push_back(decode ? length - 1 : t);
+    s->logit_index.push_back(t);
+  }
+  for (int32_t q = 0; q <= sequences; ++q) s->query_begin.push_back(decode ? q : q * tokens);
+  s->context_len.assign(static_cast<size_t>(sequences), length);
+  s->block_table.resize(static_cast<size_t>(sequences) * blocks);
+  std::iota(s->block_table.begin(), s->block_table.end(), 0);
+
+  StepContext& c = s->context;
+  c.tokens = tokens;
+  c.sequences = sequences;
+  c.logit_rows = tokens;
+  c.token_ids = s->token_ids.data();
+  c.positions = s->positions.data();
+  c.query_begin = s->query_begin.data();
+  c.context_len = s->context_len.data();
+  c.block_table = s->block_table.data();
+  c.block_table_stride = blocks;
+  c.logit_index = s->logit_index.data();
+  if (signature_.op == Op::attention) {
+    const AttentionAttrs a = AttentionAttrs::from(signature_.attrs);
+    const int64_t n =
+        kv_block_elements(a.kv_heads, a.head_dim, kDefaultKvBlockSize) * blocks * sequences;
+    const size_t bytes = bytes_of(options_.kv_dtype, n);
+    s->kv = backend_.allocate(2 * bytes);
+    fill(s->kv.get(), options_.kv_dtype, 2 * n);
+    s->layer = {s->kv.get(), s->kv.get() + bytes};
+    c.kv = {options_.kv_dtype, kDefaultKvBlockSize, {&s->layer, 1}};
+  }
+
+  size_t total = 0;
+  const auto place = [&](const ValueType& type) {
+    const size_t at = total;
+    total += (bytes_of(type.dtype, elements(type, tokens)) + 63) / 64 * 64;
+    return at;
+  };
+  std::vector<size_t> in, out;
+  for (const ValueType& t : signature_.inputs) in.push_back(t.is_weight ? 0 : place(t));
+  for (const ValueType& t : signature_.outputs) out.push_back(place(t));
+  s->arena = backend_.allocate(total);
+  for (size_t i = 0; i < in.size(); ++i) {
+    const ValueType& t = signature_.inputs[i];
+    s->inputs.push_back(t.is_weight ? nullptr : s->arena.get() + in[i]);
+    if (t.is_weight) continue;
+    if (t.dtype == DType::i32)  // ids of the embedding, positions of rope and attention
+      std::memcpy(s->inputs[i], signature_.op == Op::embedding ? c.token_ids : c.positions,
+                  static_cast<size_t>(tokens) * 4);
+    else
+      fill(s->inputs[i], t.dtype, elements(t, tokens));
+  }
+  for (const size_t at : out) s->outputs.push_back(s->arena.get() + at);
+  return s;
+}
+
+TacticTimer::Run TacticTimer::prepare(const Tactic& tactic, const Step& step) {
+  Run run;
+  run.tactic = &tactic;
+  run.kernel = tactic.bind(signature_);
+  run.workspace = backend_.allocate(tactic.workspace_bytes(signature_, step.context.tokens));
+  for (int i = 0; i < kMaxRepeats; ++i) {
+    BoundLaunch launch{run.kernel.get(), {}, {}};
+    size_t weight = 0;
+    for (size_t k = 0; k < signature_.inputs.size(); ++k) {
+      const ValueType& t = signature_.inputs[k];
+      Operand o{step.inputs[k], columns(t)};
+      if (t.is_weight) {
+        const std::string layout(t.shape.size() < 2 ? "plain"
+                                                    : tactic.weight_layout(signature_, int(k)));
+        o.data = packed(weight++, layout).copy(i);
+      }
+      launch.in.push_back(o);
+    }
+    for (size_t k = 0; k < signature_.outputs.size(); ++k)
+      launch.out.push_back({step.outputs[k], columns(signature_.outputs[k])});
+    run.launches.push_back(std::move(launch));
+  }
+  return run;
+}
+
+TacticTimes TacticTimer::time(const std::vector<const Tactic*>& candidates, int32_t tokens) {
+  const std::unique_ptr<Step> step = make_step(tokens);
+  std::vector<Run> runs;
+  for (const Tactic* t : candidates) runs.push_back(prepare(*t, *step));
+
+  const auto measure = [&](Run& run, size_t repeats) {
+    run.times.assign(repeats, 0);
+    backend_.run(std::span(run.launches).first(repeats), run.workspace.get(), step->context,
+                 run.times);
+    run.best = std::min(run.best, *std::min_element(run.times.begin(), run.times.end()));
+  };
+  const auto best = [&] {
+    double us = std::numeric_limits<double>::max();
+    for (const Run& r : runs) us = std::min(us, r.best);
+    return us;
+  };
+
+  const auto start = Clock::now();
+  for (Run& run : runs) measure(run, 1);  // warms up, and shows the hopeless
+  for (Run& run : runs) run.alive = run.best <= 4 * best();
+  for (int round = 0; round < options_.rounds; ++round) {
+    for (Run& run : runs) {
+      if (!run.alive) continue;
+      const double repeats = kTargetUs / std::max(run.best, 1.0);
+      measure(run, static_cast<size_t>(std::clamp(repeats, 1.0, double{kMaxRepeats})));
+    }
+    if (round == 0) continue;
+    for (Run& run : runs) run.alive = run.alive && run.best <= options_.straggler * best();
+    if (seconds_since(start) > options_.seconds_per_bucket) break;
+  }
+
+  TacticTimes times;
+  for (const Run& run : runs)
+    times[std::string(run.tactic->name())] = std::round(run.best * 100) / 100;
+  return times;
+}
+
+}  // namespace tokamak
