@@ -1,0 +1,206 @@
+// Sums of block-format weights with activations quantized to int8 per 32 inputs: integer dot
+// products inside a block, float32 across blocks. See tile.h and rows16.h for the layouts.
+#pragma once
+#include "backend/cpu/linear/float_tile.h"
+
+namespace tokamak {
+namespace {
+
+// How a format turns its stored bits into numbers.
+template <DType D>
+struct Format {
+  static constexpr bool kK = D == DType::q4_k || D == DType::q5_k || D == DType::q6_k;
+  static constexpr bool kMin =
+      D == DType::q4_1 || D == DType::q5_1 || D == DType::q4_k || D == DType::q5_k;
+  static constexpr bool kInt8 = D == DType::q8_0;
+  static constexpr int kHighBits = D == DType::q6_k ? 2 : rows16_format(D).high_bytes > 0 ? 1 : 0;
+  static constexpr int kSub = D == DType::q6_k ? 2 : 1;  // scales per 32 inputs
+  // Subtracted from each stored number; int8 is shifted to unsigned where the ISA wants that.
+  static constexpr int kOffset = D == DType::q4_0          ? 8
+                                 : D == DType::q5_0        ? 16
+                                 : D == DType::q6_k        ? 32
+                                 : kInt8 && simd::kHasVnni ? 128
+                                                           : 0;
+};
+
+template <DType D>
+constexpr int x_block_words(int width) {
+  return width * (9 + Format<D>::kSub);
+}
+
+// The fifth (and sixth) bit of quad j, in place.
+template <DType D, int J>
+TOKAMAK_INLINE I16x high_bits(const std::byte* data) {
+  constexpr int kShift = D == DType::q6_k ? 4 - 2 * (J % 4) : 4 - J;
+  const I16x v = simd::iload(data + (D == DType::q6_k ? J / 4 * 64 : 0));
+  const I16x mask = simd::iset1(D == DType::q6_k ? 0x30303030 : 0x10101010);
+  if constexpr (kShift >= 0)
+    return simd::iand(simd::shift_left<kShift>(v), mask);
+  else
+    return simd::iand(simd::shift_right<-kShift>(v), mask);
+}
+
+// Inputs 4J … 4J+3 of sixteen rows, as bytes.
+template <DType D, int J>
+TOKAMAK_INLINE I16x quad(const std::byte* data) {
+  if constexpr (Format<D>::kInt8) {
+    const I16x v = simd::iload(data + 64 * J);
+#if defined(__AVX512VNNI__)
+    return {_mm512_xor_si512(v.v, _mm512_set1_epi8(static_cast<char>(0x80)))};
+#else
+    return v;
+#endif
+  } else {
+    const I16x v = simd::iload(data + rows16_format(D).high_bytes + 64 * (J % 4));
+    const I16x nibble = simd::iand(J < 4 ? v : simd::shift_right<4>(v), simd::iset1(0x0f0f0f0f));
+    if constexpr (Format<D>::kHighBits > 0)
+      return simd::ior(nibble, high_bits<D, J>(data));
+    else
+      return nibble;
+  }
+}
+
+template <DType D>
+TOKAMAK_INLINE I16x dot(I16x acc, I16x w, I16x x) {
+  if constexpr (Format<D>::kInt8 && !simd::kHasVnni)
+    return simd::dot_i8(acc, w, x);
+  else
+    return simd::dot_u8(acc, w, x);
+}
+
+// Scales of 32 inputs: b counts blocks of 32.
+template <DType D>
+TOKAMAK_INLINE F16x scale_of(const std::byte* scales, int64_t b, int sub) {
+  constexpr Rows16Format f = rows16_format(D);
+  if constexpr (!Format<D>::kK) return simd::load_f16(scales + b * f.scale_bytes);
+  const std::byte* r = scales + b / 8 * f.scale_bytes;
+  if constexpr (D == DType::q6_k)
+    return simd::mul(simd::load_f16(r), simd::load_i8(r + 32 + (b % 8 * 2 + sub) * 16));
+  else
+    return simd::mul(simd::load_f16(r), simd::load_u8(r + 64 + b % 8 * 16));
+}
+template <DType D>
+TOKAMAK_INLINE F16x min_of(const std::byte* scales, int64_t b) {
+  constexpr Rows16Format f = rows16_format(D);
+  if constexpr (!Format<D>::kK) return simd::load_f16(scales + b * f.scale_bytes + 32);
+  const std::byte* r = scales + b / 8 * f.scale_bytes;
+  const F16x m = simd::mul(simd::load_f16(r + 32), simd::load_u8(r + 64 + 128 + b % 8 * 16));
+  return simd::sub(simd::zero(), m);
+}
+
+template <DType D, int W, int J>
+TOKAMAK_INLINE void dot_quad(I16x (&s)[W], const std::byte* data, const int32_t* x) {
+  const I16x w = quad<D, J>(data);
+#pragma GCC unroll 32
+  for (int t = 0; t < W; ++t) s[t] = dot<D>(s[t], w, simd::ibroadcast(x + J * W + t));
+}
+
+// The integer sums start at the correction for the offset, if there is one.
+template <DType D, int W>
+TOKAMAK_INLINE void start_sums(I16x (&s)[W], const int32_t* x, int sub) {
+#pragma GCC unroll 32
+  for (int t = 0; t < W; ++t)
+    s[t] = Format<D>::kOffset != 0 ? simd::ibroadcast(x + (9 + sub) * W + t) : simd::izero();
+}
+
+template <int W>
+TOKAMAK_INLINE void add_scaled(F16x (&f)[W], I16x (&s)[W], F16x d, const float* scale) {
+#pragma GCC unroll 32
+  for (int t = 0; t < W; ++t)
+    f[t] = simd::fma(simd::to_float(s[t]), simd::mul(d, simd::set1(scale[t])), f[t]);
+}
+
+// One block of 32 inputs of one group.
+template <DType D, int W>
+TOKAMAK_INLINE void add_block(F16x (&f)[W], const std::byte* scales, const std::byte* data,
+                              int64_t b, const int32_t* x) {
+  const auto* meta = reinterpret_cast<const float*>(x + 8 * W);
+  I16x s[W];
+  start_sums<D, W>(s, x, 0);
+  dot_quad<D, W, 0>(s, data, x);
+  dot_quad<D, W, 1>(s, data, x);
+  dot_quad<D, W, 2>(s, data, x);
+  dot_quad<D, W, 3>(s, data, x);
+  if constexpr (Format<D>::kSub == 2) {
+    add_scaled<W>(f, s, scale_of<D>(scales, b, 0), meta);
+    start_sums<D, W>(s, x, 1);
+  }
+  dot_quad<D, W, 4>(s, data, x);
+  dot_quad<D, W, 5>(s, data, x);
+  dot_quad<D, W, 6>(s, data, x);
+  dot_quad<D, W, 7>(s, data, x);
+  add_scaled<W>(f, s, scale_of<D>(scales, b, Format<D>::kSub - 1), meta);
+  if constexpr (Format<D>::kMin) {
+    const F16x m = min_of<D>(scales, b);
+#pragma GCC unroll 32
+    for (int t = 0; t < W; ++t) f[t] = simd::fma(m, simd::set1(meta[W + t]), f[t]);
+  }
+}
+
+template <DType D, int W>
+void int8_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+  constexpr Rows16Format fmt = rows16_format(D);
+  const size_t scale_section = rows16_scales(D, k), group_bytes = rows16_group_bytes(D, k);
+  const int64_t blocks = k / 32;
+  const size_t ahead = scale_section + kPrefetchBytes;  // the data section runs late by that much
+  for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {
+    F16x f[W];
+    for (F16x& v : f) v = simd::zero();
+    const auto* x = reinterpret_cast<const int32_t*>(xb);
+    const std::byte *data = w + scale_section, *next = w + ahead;
+    for (int64_t b = 0; b < blocks; ++b, x += x_block_words<D>(W), data += fmt.data_bytes) {
+      if constexpr (W <= 4) {
+        constexpr size_t kBytes = fmt.data_bytes + fmt.scale_bytes * 32 / fmt.scale_inputs;
+        for (size_t line = 0; line < kBytes; line += 64) prefetch(next + line);
+        next += kBytes;
+      }
+      add_block<D, W>(f, w, data, b, x);
+    }
+#pragma GCC unroll 32
+    for (int t = 0; t < W; ++t) simd::store(acc + t * 16, f[t]);
+  }
+}
+
+// 32 inputs of one token into column t of the block at `out`; row == null: zeros.
+template <DType D>
+TOKAMAK_INLINE void quantize_block(const float* row, int width, int t, int32_t* out) {
+  alignas(16) int8_t q[32] = {};
+  float scale = 0;
+  int32_t sums[2] = {};
+  if (row != nullptr) {
+    const F16x a = simd::load(row), b = simd::load(row + 16);
+    const float top = simd::max_of(simd::max(simd::abs(a), simd::abs(b)));
+    const bool nan = simd::any_nan(simd::add(a, b));  // so that one bad input shows in every sum
+    const F16x inverse = simd::set1(top > 0 ? 127.0f / top : 0.0f);
+    const I16x qa = simd::to_int(simd::mul(a, inverse)), qb = simd::to_int(simd::mul(b, inverse));
+    simd::store_i8(q, qa);
+    simd::store_i8(q + 16, qb);
+    sums[0] = simd::isum(qa);
+    sums[1] = simd::isum(qb);
+    scale = nan ? __builtin_nanf("") : top / 127.0f;
+  }
+  const auto* quads = reinterpret_cast<const int32_t*>(q);
+  for (int j = 0; j < 8; ++j) out[j * width + t] = quads[j];
+  auto* meta = reinterpret_cast<float*>(out + 8 * width);
+  meta[t] = scale;
+  if constexpr (Format<D>::kMin) {
+    meta[width + t] = scale * static_cast<float>(sums[0] + sums[1]);
+  } else if constexpr (Format<D>::kSub == 2) {
+    out[9 * width + t] = -Format<D>::kOffset * sums[0];
+    out[10 * width + t] = -Format<D>::kOffset * sums[1];
+  } else {
+    out[9 * width + t] = -Format<D>::kOffset * (sums[0] + sums[1]);
+  }
+}
+
+template <DType D>
+void pack_int8(const float* x, int64_t stride, int tokens, int width, int64_t k_begin,
+               int64_t k_end, int64_t, std::byte* tile) {
+  auto* out = reinterpret_cast<int32_t*>(tile) + k_begin / 32 * x_block_words<D>(width);
+  for (int64_t i = k_begin; i < k_end; i += 32, out += x_block_words<D>(width))
+    for (int t = 0; t < width; ++t)
+      quantize_block<D>(t < tokens ? x + t * stride + i : nullptr, width, t, out);
+}
+
+}  // namespace
+}  // namespace tokamak

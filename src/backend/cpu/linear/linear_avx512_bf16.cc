@@ -1,0 +1,71 @@
+// bf16 weights times activations rounded to bf16: pairs of products summed into float32.
+#include "backend/cpu/linear/finish.h"
+#include "backend/cpu/linear/float_tile.h"
+
+namespace tokamak {
+namespace {
+
+template <int W>
+TOKAMAK_INLINE void multiply_pairs(F16x (&s)[W], const std::byte* w, const int32_t* x) {
+  const auto wv = (__m512bh)_mm512_loadu_si512(w);
+#pragma GCC unroll 32
+  for (int t = 0; t < W; ++t)
+    s[t].v = _mm512_dpbf16_ps(s[t].v, wv, (__m512bh)_mm512_set1_epi32(x[t]));
+}
+
+template <int W>
+void pairs_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+  constexpr int U = kSums<W>;
+  const int64_t pairs = (k + 1) / 2;
+  for (int64_t g = 0; g < groups; ++g, acc += W * 16) {
+    F16x s[U][W];
+    for (auto& row : s)
+      for (F16x& v : row) v = simd::zero();
+    const auto* x = reinterpret_cast<const int32_t*>(xb);
+    int64_t i = 0;
+    for (; i + U <= pairs; i += U, x += U * W, w += U * 64) {
+#pragma GCC unroll 4
+      for (int u = 0; u < U; ++u) {
+        if constexpr (W <= 4) prefetch(w + u * 64 + kPrefetchBytes);
+        multiply_pairs<W>(s[u], w + u * 64, x + u * W);
+      }
+    }
+    for (; i < pairs; ++i, x += W, w += 64) multiply_pairs<W>(s[0], w, x);
+    store_sums<W, U>(s, acc);
+  }
+}
+
+// Pairs of inputs as bf16, [pair][width].
+void pack_pairs(const float* x, int64_t stride, int tokens, int width, int64_t k_begin,
+                int64_t k_end, int64_t, std::byte* tile) {
+  auto* out = reinterpret_cast<int32_t*>(tile);
+  for (int t = 0; t < width; ++t) {
+    const float* row = x + t * stride;
+    int64_t i = k_begin;
+    for (; i < k_end; i += 32) {
+      const int n = static_cast<int>(k_end - i < 32 ? k_end - i : 32);
+      alignas(64) int32_t pairs[16] = {};
+      if (t < tokens) {
+        const F16x lo = simd::load_n(row + i, n < 16 ? n : 16);
+        const F16x hi = n > 16 ? simd::load_n(row + i + 16, n - 16) : simd::zero();
+        _mm512_store_si512(pairs, (__m512i)_mm512_cvtne2ps_pbh(hi.v, lo.v));
+      }
+      for (int j = 0; j < (n + 1) / 2; ++j) out[(i / 2 + j) * width + t] = pairs[j];
+    }
+  }
+}
+
+constexpr LinearKernels kPairs = {
+    {1, 2, 4, 8, 16, 24},
+    {pairs_tile<1>, pairs_tile<2>, pairs_tile<4>, pairs_tile<8>, pairs_tile<16>, pairs_tile<24>},
+    pack_pairs,
+    finish,
+    0};
+
+}  // namespace
+
+const LinearKernels* linear_kernels_avx512_bf16(DType weight, LinearMath math) {
+  return weight == DType::bf16 && math == LinearMath::bf16 ? &kPairs : nullptr;
+}
+
+}  // namespace tokamak

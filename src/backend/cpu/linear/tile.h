@@ -1,0 +1,59 @@
+// Entry points of the linear kernels, one set per ISA level: plain functions over raw memory.
+// A tile is `width` tokens; its activations are packed (pack) so that kernels read them in order:
+//   f32   [k][width] f32
+//   bf16  [(k+1)/2][width] pairs of bf16
+//   int8  per 32 inputs: int32 q[8][width] (4 inputs each), f32 scale[width], then per scale of the
+//         weight block (1, q6_k 2) a correction[width]: f32 scale * sum(q) for formats with a
+//         minimum, int32 -offset * sum(q) for the others.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtype.h"
+#include "ops/activation.h"
+
+namespace tokamak {
+
+enum class LinearMath : uint8_t { f32, bf16, int8 };
+
+// acc[group][width][16] = sums of `groups` consecutive groups at w.
+using LinearTileFn = void (*)(const std::byte* w, int64_t groups, const std::byte* x, int64_t k,
+                              float* acc);
+// Packs inputs [k_begin, k_end) of `tokens` <= width rows of x (stride floats apart; the others are
+// zero) into the tile. k_begin is a multiple of 32.
+using LinearPackFn = void (*)(const float* x, int64_t stride, int tokens, int width,
+                              int64_t k_begin, int64_t k_end, int64_t k, std::byte* tile);
+
+// y[t][0 … columns) of one group: activation(a + bias_a) [* (b + bias_b)] [+ residual].
+struct LinearFinish {
+  Activation activation = Activation::none;
+  bool glu = false;
+  DType bias_dtype = DType::f32;
+  const std::byte* bias_a = nullptr;  // of the group's first column; null: none
+  const std::byte* bias_b = nullptr;
+  const float* residual = nullptr;
+  int64_t residual_stride = 0;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+using LinearFinishFn = void (*)(const LinearFinish& f, const float* acc_a, const float* acc_b,
+                                int tokens, int columns);
+
+inline constexpr int kMaxTileWidth = 24;
+inline constexpr int kTileWidths = 6;
+
+struct LinearKernels {
+  int widths[kTileWidths] = {};  // ascending; unused: 0
+  LinearTileFn tile[kTileWidths] = {};
+  LinearPackFn pack = nullptr;
+  LinearFinishFn finish = nullptr;
+  int corrections = 0;  // int8: per 32 inputs
+};
+
+// Null where the level has no kernel for this weight type in this arithmetic.
+const LinearKernels* linear_kernels_avx2(DType weight, LinearMath math);
+const LinearKernels* linear_kernels_avx512(DType weight, LinearMath math);
+const LinearKernels* linear_kernels_avx512_vnni(DType weight, LinearMath math);
+const LinearKernels* linear_kernels_avx512_bf16(DType weight, LinearMath math);
+
+}  // namespace tokamak
