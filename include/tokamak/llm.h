@@ -32,7 +32,8 @@ struct LLMOptions {
   int64_t max_num_tokens = 0;           // tokens of one step; 0: the engine's limit
   int64_t kv_cache_tokens = 0;          // room in the KV cache; 0: as much as the requests need
   std::filesystem::path cache_dir;      // empty: $XDG_CACHE_HOME/tokamak
-  std::string debug_tensors;            // glob over value names, kept as debug outputs
+  std::string debug_tensors;            // glob over value names, kept as debug outputs and …
+  std::filesystem::path debug_dir;      // … written as DIR/step{N}/NAME.npy
 };
 
 struct Request {

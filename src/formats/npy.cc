@@ -46,7 +46,7 @@ Header parse_header(std::span<const std::byte> bytes, const std::string& source)
   if (bytes.size() < prefix) fail("'{}' is cut off in its header", source);
   size_t length = byte(8) | byte(9) << 8;
   if (prefix == 12) length |= byte(10) << 16 | byte(11) << 24;
-  if (length > bytes.size() - prefix || length > 65536)
+  if (length > bytes.size() - prefix || length > 4096)
     fail("'{}' is cut off in its header", source);
   const std::string header(text + prefix, length);
   std::smatch descr, shape;

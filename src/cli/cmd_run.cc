@@ -1,0 +1,171 @@
+// tokamak run: prompts in, text (or ids, or logits) out.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/model_options.h"
+#include "cli/prompts.h"
+#include "formats/npy.h"
+#include "text/tokenizer.h"
+
+namespace tokamak::cli {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::vector<std::string> input_text;
+  std::string input_file, output_csv, output_npy, output_logits, system_prompt, debug_dir;
+  bool chat_template = false, streaming = false, json = false;
+};
+
+std::vector<Prompt> prompts_of(const RunOptions& o, const LLM& llm) {
+  if (o.input_text.empty() == o.input_file.empty())
+    fail("give exactly one of --input_text TEXT and --input_file FILE");
+  std::vector<Prompt> prompts;
+  for (const std::string& text : o.input_text) prompts.push_back({text, {}});
+  if (!o.input_file.empty()) prompts = read_prompts(o.input_file);
+  if (!o.chat_template) return prompts;
+  for (Prompt& p : prompts) {
+    if (!p.tokens.empty()) fail("--chat_template needs text prompts, '{}' holds ids", o.input_file);
+    Json messages = Json::array();
+    if (!o.system_prompt.empty())
+      messages.push_back({{"role", "system"}, {"content", o.system_prompt}});
+    messages.push_back({{"role", "user"}, {"content", p.text}});
+    p.tokens =
+        llm.tokenizer().encode(llm.apply_chat_template(messages.dump()), {.add_special = false});
+  }
+  return prompts;
+}
+
+std::string indexed(const std::string& path, size_t index, size_t count) {
+  if (count == 1) return path;
+  const std::filesystem::path p(path);
+  return (p.parent_path() /
+          (p.stem().string() + "." + std::to_string(index) + p.extension().string()))
+      .string();
+}
+
+void write_ids(const RunOptions& o, const std::vector<Completion>& done) {
+  if (!o.output_csv.empty()) {
+    std::ofstream out(o.output_csv);
+    for (const Completion& c : done) out << fmt::format("{}\n", fmt::join(c.tokens, ","));
+    if (!out.flush()) fail("cannot write '{}'", o.output_csv);
+  }
+  if (!o.output_npy.empty()) {
+    size_t longest = 0;
+    for (const Completion& c : done) longest = std::max(longest, c.tokens.size());
+    std::vector<int32_t> ids;
+    for (const Completion& c : done) {
+      ids.insert(ids.end(), c.tokens.begin(), c.tokens.end());
+      ids.resize(ids.size() + longest - c.tokens.size(), -1);
+    }
+    write_npy(o.output_npy, {static_cast<int64_t>(done.size()), static_cast<int64_t>(longest)},
+              ids);
+  }
+  if (o.output_logits.empty()) return;
+  for (size_t i = 0; i < done.size(); ++i) {
+    std::vector<float> rows;
+    for (const auto& row : done[i].logits) rows.insert(rows.end(), row.begin(), row.end());
+    const auto n = static_cast<int64_t>(done[i].logits.size());
+    write_npy(indexed(o.output_logits, i, done.size()),
+              {n, n ? static_cast<int64_t>(done[i].logits[0].size()) : 0}, rows);
+  }
+}
+
+Json to_json(const Completion& c) {
+  return {{"text", c.text},
+          {"prompt_tokens", c.prompt_tokens},
+          {"tokens", c.tokens},
+          {"finish_reason", c.finish_reason},
+          {"ttft_ms", c.first_token_s * 1e3},
+          {"latency_ms", c.total_s * 1e3}};
+}
+
+// One line on stderr: TTFT = request → first token; decode rate over the tokens after the first.
+void print_speed(const std::vector<Completion>& done) {
+  size_t prompt = 0, out = 0, later = 0;
+  double first = 0, last = 0;
+  for (const Completion& c : done) {
+    prompt += c.prompt_tokens.size();
+    out += c.tokens.size();
+    later += c.tokens.empty() ? 0 : c.tokens.size() - 1;
+    first = std::max(first, c.first_token_s);
+    last = std::max(last, c.total_s);
+  }
+  std::fprintf(
+      stderr,
+      "[%zu prompt tokens, TTFT %.1f ms (%.0f tokens/s); %zu output tokens, %.1f tokens/s]\n",
+      prompt, first * 1e3, first > 0 ? prompt / first : 0.0, out,
+      last > first ? later / (last - first) : 0.0);
+}
+
+int run(const RunOptions& o) {
+  LLMOptions options = o.model.llm;
+  if (options.debug_tensors.empty() != o.debug_dir.empty())
+    fail("--debug_tensors PATTERN and --debug_dir DIR go together");
+  options.debug_dir = o.debug_dir;
+  LLM llm(o.model.path(), options);
+  const SamplingParams params = o.sampling.apply(llm.default_params(), llm);
+  std::vector<Request> requests;
+  for (Prompt& p : prompts_of(o, llm))
+    requests.push_back({std::move(p.text), std::move(p.tokens), params, !o.output_logits.empty()});
+
+  const bool stream = o.streaming && !o.json;
+  if (stream && requests.size() > 1)
+    fail("--streaming prints one output as it comes; {} prompts were given", requests.size());
+  const auto done = llm.generate(requests, [&](size_t, const std::string& text) {
+    if (stream) std::fputs(text.c_str(), stdout), std::fflush(stdout);
+    return true;
+  });
+  if (o.json) {
+    Json all = Json::array();
+    for (const Completion& c : done) all.push_back(to_json(c));
+    std::puts(all.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  } else if (stream) {
+    std::puts("");
+  } else {
+    for (size_t i = 0; i < done.size(); ++i)
+      if (done.size() == 1)
+        std::puts(done[i].text.c_str());
+      else
+        std::printf("Output [Text %zu]: \"%s\"\n", i, done[i].text.c_str());
+  }
+  write_ids(o, done);
+  if (!o.json) print_speed(done);
+  return 0;
+}
+
+}  // namespace
+
+Run declare_run(CLI::App& app) {
+  auto o = std::make_shared<RunOptions>();
+  add_model_options(app, o->model);
+  app.add_option("--input_text", o->input_text, "A prompt; repeatable")->delimiter('\x1f');
+  app.add_option("--input_file", o->input_file,
+                 "Prompts: .txt (one a line), .jsonl, .csv or .npy (token ids)");
+  app.add_flag("--chat_template,--use_chat_template", o->chat_template,
+               "Put each prompt into the model's chat template as the user's message");
+  app.add_option("--system_prompt", o->system_prompt, "With --chat_template: the system message");
+  add_sampling_options(app, o->sampling);
+  app.add_flag("--streaming", o->streaming, "Print text as it is generated");
+  app.add_option("--output_csv", o->output_csv, "Write the generated ids, a line a prompt");
+  app.add_option("--output_npy", o->output_npy,
+                 "Write the generated ids [prompts, length], padded with -1");
+  app.add_option("--output_logits", o->output_logits,
+                 "Write the logits of generated positions (.npy)");
+  app.add_flag("--json", o->json, "Print one JSON array");
+  app.add_option("--debug_tensors", o->model.llm.debug_tensors, "Glob over tensor names to dump");
+  app.add_option("--debug_dir", o->debug_dir,
+                 "Where --debug_tensors writes .npy files, a folder a step");
+  return [o] { return run(*o); };
+}
+
+}  // namespace tokamak::cli
