@@ -1,0 +1,19 @@
+// Conversion of rows between float32 and every dtype, block formats included. Portable scalar code:
+// the reference for the kernels, and what convert uses.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace tokamak {
+
+// n elements (a multiple of the block size) of type `t` at `in` → float32 at `out`. `in` needs no
+// alignment.
+void dequantize_row(DType t, const std::byte* in, float* out, int64_t n);
+
+// The way back, rounding to nearest; for f32 f16 bf16 f64 q4_0 q4_1 q5_0 q5_1 q8_0 q4_k q6_k.
+void quantize_row(DType t, const float* in, std::byte* out, int64_t n);
+bool can_quantize(DType t);
+
+}  // namespace tokamak
