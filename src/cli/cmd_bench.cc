@@ -1,0 +1,162 @@
+// tokamak bench: latency and throughput of static batches, one line a case.
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/model_options.h"
+#include "cli/random_model.h"
+#include "formats/model_config.h"
+
+namespace tokamak::cli {
+namespace {
+
+struct BenchOptions {
+  ModelOptions model;
+  std::string batch_size = "1", input_output_len = "128,128", model_config;
+  bool random_weights = false, json = false;
+  int warm_up = 1, num_runs = 5;
+};
+
+struct Case {
+  int64_t batch, input, output;
+};
+
+struct Result {
+  Case c;
+  double latency_ms, ttft_ms;  // medians over the runs
+  double tokens_per_s() const { return c.batch * c.output / latency_ms * 1e3; }
+  double prefill_tokens_per_s() const { return c.batch * c.input / ttft_ms * 1e3; }
+  double decode_tokens_per_s() const {
+    return c.output > 1 ? c.batch * (c.output - 1) / (latency_ms - ttft_ms) * 1e3 : 0;
+  }
+};
+
+std::vector<int64_t> numbers(const std::string& text, char separator, const char* flag) {
+  std::vector<int64_t> out;
+  for (const std::string& item : CLI::detail::split(text, separator)) {
+    int64_t n = 0;
+    const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), n);
+    if (error != std::errc() || end != item.data() + item.size() || n < 1)
+      fail("{} '{}': '{}' is not a positive number", flag, text, item);
+    out.push_back(n);
+  }
+  return out;
+}
+
+std::vector<Case> cases_of(const BenchOptions& o) {
+  std::vector<Case> cases;
+  for (const int64_t batch : numbers(o.batch_size, ';', "--batch_size"))
+    for (const std::string& pair : CLI::detail::split(o.input_output_len, ';')) {
+      const auto lengths = numbers(pair, ',', "--input_output_len");
+      if (lengths.size() != 2) fail("--input_output_len takes INPUT,OUTPUT;…, found '{}'", pair);
+      cases.push_back({batch, lengths[0], lengths[1]});
+    }
+  return cases;
+}
+
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  const size_t n = v.size();
+  return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+// Random token ids, greedy, no early end: every run does the same work.
+Result measure(LLM& llm, const Case& c, const BenchOptions& o) {
+  std::mt19937 random(1234);
+  std::uniform_int_distribution<int32_t> id(0, static_cast<int32_t>(llm.config().vocab_size) - 1);
+  SamplingParams params;
+  params.temperature = 0;
+  params.ignore_eos = true;
+  params.max_tokens = c.output;
+  std::vector<Request> requests(c.batch);
+  for (Request& r : requests) {
+    r.params = params;
+    for (int64_t i = 0; i < c.input; ++i) r.tokens.push_back(id(random));
+  }
+  std::vector<double> latency, ttft;
+  for (int run = 0; run < o.warm_up + o.num_runs; ++run) {
+    const auto done = llm.generate(requests);
+    if (run < o.warm_up) continue;
+    double first = 0, total = 0;
+    for (const Completion& d : done) {
+      first = std::max(first, d.first_token_s);
+      total = std::max(total, d.total_s);
+    }
+    ttft.push_back(first * 1e3);
+    latency.push_back(total * 1e3);
+  }
+  return {c, median(latency), median(ttft)};
+}
+
+double peak_memory_gb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024.0 / 1e9;
+}
+
+Json to_json(const Result& r) {
+  return {{"batch_size", r.c.batch},
+          {"input_length", r.c.input},
+          {"output_length", r.c.output},
+          {"latency_ms", r.latency_ms},
+          {"ttft_ms", r.ttft_ms},
+          {"tokens_per_s", r.tokens_per_s()},
+          {"prefill_tokens_per_s", r.prefill_tokens_per_s()},
+          {"decode_tokens_per_s", r.decode_tokens_per_s()},
+          {"peak_mem_gb", peak_memory_gb()}};
+}
+
+int bench(const BenchOptions& o) {
+  if (o.random_weights != !o.model_config.empty())
+    fail("--random_weights and --model_config FILE go together");
+  ModelOptions model = o.model;
+  if (o.random_weights) model.model = random_model(o.model_config, model.llm).string();
+  const std::vector<Case> cases = cases_of(o);
+  LLM llm(model.path(), model.llm);
+  Json all = Json::array();
+  for (const Case& c : cases) {
+    const Result r = measure(llm, c, o);
+    all.push_back(to_json(r));
+    if (o.json) continue;
+    std::printf(
+        "[BENCHMARK] batch_size %ld input_length %ld output_length %ld latency(ms) %.2f "
+        "tokensPerSec %.2f ttft(ms) %.2f prefillTokensPerSec %.1f decodeTokensPerSec %.1f "
+        "peak_mem(gb) %.2f\n",
+        c.batch, c.input, c.output, r.latency_ms, r.tokens_per_s(), r.ttft_ms,
+        r.prefill_tokens_per_s(), r.decode_tokens_per_s(), peak_memory_gb());
+    std::fflush(stdout);
+  }
+  if (o.json) std::puts(Json{{"model", model.path()}, {"cases", all}}.dump(2).c_str());
+  return 0;
+}
+
+}  // namespace
+
+Run declare_bench(CLI::App& app) {
+  auto o = std::make_shared<BenchOptions>();
+  add_model_options(app, o->model);
+  app.add_option("--batch_size", o->batch_size, "Batch sizes, e.g. \"1;4;8\"")
+      ->capture_default_str();
+  app.add_option("--input_output_len", o->input_output_len, "Length pairs, e.g. \"128,128;512,64\"")
+      ->capture_default_str();
+  app.add_flag("--random_weights", o->random_weights,
+               "Make weights for --model_config instead of a model");
+  app.add_option("--model_config", o->model_config, "HF config.json of the shape");
+  app.add_option("--warm_up", o->warm_up, "Runs that are not counted")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--num_runs", o->num_runs, "Counted runs; medians are printed")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--json", o->json, "Print one JSON object");
+  return [o] { return bench(*o); };
+}
+
+}  // namespace tokamak::cli

@@ -1,0 +1,34 @@
+#include "cli/random_model.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+
+#include "api/build.h"
+#include "api/cache_dir.h"
+#include "base/json.h"
+#include "tokamak/version.h"
+
+namespace tokamak::cli {
+
+std::filesystem::path random_model(const std::filesystem::path& model_config,
+                                   const LLMOptions& options) {
+  const DType dtype = options.dtype == "auto" ? DType::bf16 : parse_dtype(options.dtype);
+  const auto backend = make_backend(options.device, options.workers);
+  const size_t key = std::hash<std::string>{}(
+      fmt::format("{}|{}|{}|{}|{}", read_text(model_config), name(dtype), options.kv_cache_dtype,
+                  options.tuning, backend->properties().key));
+  const auto folder =
+      cache_dir(options.cache_dir) /
+      fmt::format("random-{}-{:016x}-v{}", model_config.stem().string(), key, kEngineFormat);
+  if (std::filesystem::exists(folder)) return folder;
+  BuildOptions build;
+  build.output_dir = folder;
+  build.kv_cache_dtype = options.kv_cache_dtype;
+  build.tuning = options.tuning;
+  build.max_num_tokens = options.max_num_tokens;
+  build_random(model_config, dtype, build, *backend);
+  return folder;
+}
+
+}  // namespace tokamak::cli
