@@ -10,7 +10,6 @@ namespace tokamak {
 
 // tokenizer.json of Hugging Face. `text` is the file's content, `source` its name for messages.
 TokenizerSpec parse_tokenizer_json(std::string_view text, const std::string& source);
-// The file, with bos/eos/unk/pad from tokenizer_config.json beside it where there is one.
 TokenizerSpec read_tokenizer_json(const std::filesystem::path& path);
 
 // SentencePiece's tokenizer.model.

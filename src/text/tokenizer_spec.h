@@ -128,7 +128,7 @@ struct SpBpeModel {
 };
 struct WordPieceModel {
   std::vector<std::string> pieces;
-  int32_t unk = 0;
+  int32_t unk = 0;  // -1: none, a word that needs it is an Error
   std::string continuing_subword_prefix = "##";
   uint32_t max_input_chars_per_word = 100;
 };

@@ -1,0 +1,24 @@
+// Runs the normalizers of a spec. Thread-safe.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "text/text_pieces.h"
+#include "text/tokenizer_spec.h"
+
+namespace tokamak {
+
+class Normalizers {
+ public:
+  Normalizers(const std::vector<NormalizerSpec>& specs, const std::string& source);
+  void run(NormalText& text) const {
+    for (const auto& step : steps_) step(text);
+  }
+  bool empty() const { return steps_.empty(); }
+
+ private:
+  std::vector<std::function<void(NormalText&)>> steps_;
+};
+
+}  // namespace tokamak
