@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "compile/pack.h"
+#include "tokamak/version.h"
 
 namespace tokamak {
 namespace {
@@ -106,7 +107,8 @@ class Chooser {
         source_(source),
         cache_(cache),
         options_(options),
-        device_(fmt::format("{}; timing {}", backend.properties().key, kTimerVersion)) {}
+        device_(fmt::format("{}; kernels {}; timing {}", backend.properties().key,
+                            kKernelVersion, kTimerVersion)) {}
 
   TuneReport run() {
     const auto start = std::chrono::steady_clock::now();

@@ -176,11 +176,11 @@ class RandomWeights final : public WeightSource {
 
 }  // namespace
 
-std::unique_ptr<WeightSource> checkpoint_weights(const Checkpoint& checkpoint) {
+std::unique_ptr<WeightSource> make_checkpoint_source(const Checkpoint& checkpoint) {
   return std::make_unique<CheckpointWeights>(checkpoint);
 }
 
-std::unique_ptr<WeightSource> random_weights(uint64_t seed) {
+std::unique_ptr<WeightSource> make_random_source(uint64_t seed) {
   return std::make_unique<RandomWeights>(seed);
 }
 

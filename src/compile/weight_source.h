@@ -20,8 +20,8 @@ class WeightSource {
   virtual void release(const TensorView& view, int64_t begin, int64_t end) = 0;
 };
 
-std::unique_ptr<WeightSource> checkpoint_weights(const Checkpoint& checkpoint);
+std::unique_ptr<WeightSource> make_checkpoint_source(const Checkpoint& checkpoint);
 // Deterministic values of the dtype's kind with a spread that keeps activations finite.
-std::unique_ptr<WeightSource> random_weights(uint64_t seed);
+std::unique_ptr<WeightSource> make_random_source(uint64_t seed);
 
 }  // namespace tokamak

@@ -9,10 +9,11 @@
 #include "base/mapped_output.h"
 #include "base/mapped_file.h"
 #include "engine/plan.h"
+#include "tokamak/version.h"
 
 namespace tokamak {
 
-inline constexpr uint32_t kEngineVersion = 1;
+inline constexpr uint32_t kEngineVersion = kEngineFormat;
 inline constexpr uint64_t kPageBytes = 4096;
 
 class EngineFile {

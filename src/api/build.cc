@@ -1,0 +1,111 @@
+#include "api/build.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/log.h"
+#include "formats/atomic_output.h"
+#include "formats/checkpoint.h"
+#include "models/checkpoint_weights.h"
+#include "models/decoder.h"
+#include "tokamak/version.h"
+
+namespace tokamak {
+namespace {
+
+BuildLimits make_limits(const BuildOptions& o, const ModelConfig& config) {
+  BuildLimits l;
+  const auto set = [](int64_t& field, int64_t value) { field = value != 0 ? value : field; };
+  if (config.max_position_embeddings > 0)
+    l.max_seq_len = std::min(l.max_seq_len, config.max_position_embeddings);
+  set(l.max_seq_len, o.max_seq_len);
+  l.max_input_len = std::min(l.max_input_len, l.max_seq_len);
+  set(l.max_input_len, o.max_input_len);
+  if (o.max_seq_len == 0) l.max_seq_len = std::max(l.max_seq_len, l.max_input_len);
+  set(l.max_batch_size, o.max_batch_size);
+  set(l.max_num_tokens, o.max_num_tokens);
+  set(l.max_beam_width, o.max_beam_width);
+  l.validate();
+  return l;
+}
+
+DType kv_dtype(const BuildOptions& o, const ModelConfig& config) {
+  if (o.kv_cache_dtype == "auto") return config.dtype == DType::f32 ? DType::f32 : DType::f16;
+  const DType t = parse_dtype(o.kv_cache_dtype);
+  if (t != DType::f32 && t != DType::f16 && t != DType::bf16)
+    fail("--kv_cache_dtype is '{}', expected auto, float32, float16 or bfloat16",
+         o.kv_cache_dtype);
+  return t;
+}
+
+void copy_text_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  for (const std::string_view file : text_files()) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(from / file, ignored))
+      std::filesystem::copy_file(from / file, to / file);
+  }
+}
+
+CompileReport build_into(const BuildOptions& options, const ModelConfig& config, Backend& backend,
+                         WeightSource& source, const nn::WeightLookup& lookup) {
+  if (config.mapping.world_size() != 1)
+    fail("'{}' is split for {} ranks; this backend runs one (convert with --tp_size 1 --pp_size 1)",
+         options.checkpoint_dir.string(), config.mapping.world_size());
+  CompileOptions compile;
+  compile.limits = make_limits(options, config);
+  compile.kv_dtype = kv_dtype(options, config);
+  compile.tune = options.tuning;
+  compile.debug_tensors = options.debug_tensors;
+  Graph graph = build_decoder(config, lookup, backend.activation_dtype(config.dtype));
+
+  AtomicDirectory directory(options.output_dir, options.overwrite);
+  TimingCache cache;
+  std::error_code ignored;
+  const bool has_cache = !options.timing_cache.empty();
+  if (has_cache && std::filesystem::exists(options.timing_cache, ignored))
+    cache.load(options.timing_cache);
+  const CompileReport report = compile_engine(std::move(graph), source, backend, cache, compile,
+                                              engine_path(directory.path(), 0));
+  EngineConfig engine;
+  engine.version = kVersion;
+  engine.pretrained = config.to_json();
+  engine.limits = compile.limits;
+  engine.kv_cache_dtype = compile.kv_dtype;
+  engine.device = backend.properties().name;
+  engine.isa = backend.properties().isa;
+  write_file(directory.path() / "config.json", engine.to_json().dump(2) + "\n");
+  cache.save(directory.path() / "timing.cache");
+  if (!options.checkpoint_dir.empty()) copy_text_files(options.checkpoint_dir, directory.path());
+  directory.commit();
+  if (has_cache) cache.save(options.timing_cache);
+
+  log::info("{} steps; {} signatures, {} timed, {} from the timing cache, in {:.1f} s",
+            report.steps, report.tuning.signatures, report.tuning.timed, report.tuning.cached,
+            report.tuning.seconds);
+  if (!options.quiet)
+    fmt::print(stderr, "memory of '{}':\n{}", options.output_dir.string(), report.memory.table());
+  return report;
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
+                                      const std::string& isa) {
+  if (device != "cpu") fail("--device is '{}'; this build knows: cpu", device);
+  return make_cpu_backend({.workers = workers, .isa = isa});
+}
+
+CompileReport build(const BuildOptions& options, Backend& backend) {
+  const Checkpoint checkpoint = Checkpoint::open(options.checkpoint_dir, 0);
+  const auto source = make_checkpoint_source(checkpoint);
+  return build_into(options, checkpoint.config(), backend, *source,
+                    checkpoint_weights(checkpoint));
+}
+
+CompileReport build(const BuildOptions& options) {
+  const auto backend = make_backend(options.device, options.workers);
+  return build(options, *backend);
+}
+
+}  // namespace tokamak

@@ -1,0 +1,37 @@
+// `tokamak build`: a checkpoint directory → an engine directory, whole or not at all.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "backend/backend.h"
+#include "compile/compile.h"
+
+namespace tokamak {
+
+struct BuildOptions {
+  std::filesystem::path checkpoint_dir, output_dir;
+  // 0: from the model (max_seq_len) or the default of engine/engine_config.h.
+  int64_t max_batch_size = 0, max_input_len = 0, max_seq_len = 0, max_num_tokens = 0;
+  int64_t max_beam_width = 0;
+  std::string kv_cache_dtype = "auto";  // auto: float32 for float32 checkpoints, else float16
+  bool tuning = true;
+  std::filesystem::path timing_cache;   // read when it exists, and written
+  std::string debug_tensors;
+  std::string device = "cpu";
+  int workers = 0;
+  bool overwrite = false;
+  bool quiet = false;                   // no memory table
+};
+
+// "cpu"; Error lists the known devices.
+std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
+                                      const std::string& isa = {});
+
+CompileReport build(const BuildOptions& options);
+// With a backend that the caller has.
+CompileReport build(const BuildOptions& options, Backend& backend);
+// From generated weights of a model's shape (its config.json of either kind): for benchmarks.
+CompileReport build_random(const std::filesystem::path& model_config, DType weight_dtype,
+                           const BuildOptions& options, Backend& backend);
+
+}  // namespace tokamak

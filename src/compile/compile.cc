@@ -1,0 +1,93 @@
+#include "compile/compile.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "compile/lower.h"
+#include "compile/pack.h"
+#include "engine/plan_check.h"
+#include "graph/passes/pass.h"
+
+namespace tokamak {
+namespace {
+
+constexpr int32_t kManyRows = 256;  // a prompt whose every position wants logits
+
+// The tactic's workspace for the largest step, over all steps.
+int64_t workspace_need(const Plan& plan, const Backend& backend, const BuildLimits& limits) {
+  size_t most = 0;
+  for (const PlanStep& step : plan.steps) {
+    const OpSignature s = plan.signature(step);
+    const int64_t rows = is_row_step(plan, step) ? limits.max_batch_size : limits.max_num_tokens;
+    for (const TacticChoice& c : step.choices)
+      if (const Tactic* t = find_tactic(backend, step.op, c.tactic))
+        most = std::max(most, t->workspace_bytes(s, rows));
+  }
+  return static_cast<int64_t>(most);
+}
+
+}  // namespace
+
+void mark_debug_tensors(Graph& graph, const std::string& pattern) {
+  std::vector<std::pair<ValueId, std::string>> matched;
+  for (const Node& node : graph.nodes())
+    for (const ValueId id : node.outputs)
+      if (const std::string& name = graph.value(id).name;
+          ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0)
+        matched.emplace_back(id, name);
+  if (matched.empty()) {
+    const auto& nodes = graph.nodes();
+    fail("--debug_tensors '{}' matches no tensor of the graph; names are like '{}' (see tokamak "
+         "inspect --graph)",
+         pattern, nodes.empty() ? "" : graph.value(nodes[nodes.size() / 2].outputs[0]).name);
+  }
+  for (const auto& [id, name] : matched) {
+    const auto& outputs = graph.outputs();
+    if (std::none_of(outputs.begin(), outputs.end(), [&](const auto& o) { return o.second == id; }))
+      graph.mark_output(id, name);
+  }
+}
+
+MemoryNeed memory_need(const Plan& plan, const Backend& backend, const BuildLimits& limits) {
+  MemoryNeed need;
+  need.tokens = limits.max_num_tokens;
+  need.rows = std::min(limits.max_batch_size, limits.max_num_tokens);
+  need.kv_tokens = limits.max_batch_size * limits.max_seq_len;
+  need.activations = plan_memory(plan, need.tokens, need.rows).bytes;
+  need.workspace = workspace_need(plan, backend, limits);
+  need.weights = weight_bytes(plan);
+  need.kv_per_token = kv_bytes_per_token(plan);
+  return need;
+}
+
+CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend,
+                             TimingCache& cache, const CompileOptions& options,
+                             const std::filesystem::path& engine_file) {
+  options.limits.validate();
+  if (!options.debug_tensors.empty()) mark_debug_tensors(graph, options.debug_tensors);
+  run_passes(graph, default_passes());
+  Plan plan = lower(graph, {options.kv_dtype});
+
+  TuneOptions tune;
+  tune.time = options.tune;
+  tune.token_buckets = power_buckets(options.limits.max_num_tokens);
+  tune.row_buckets = power_buckets(options.limits.max_batch_size);
+  if (tune.row_buckets.back() < kManyRows) tune.row_buckets.push_back(kManyRows);
+  tune.timer.kv_dtype = options.kv_dtype;
+  tune.timer.context = std::min<int64_t>(options.limits.max_seq_len, tune.timer.context);
+
+  CompileReport report;
+  report.tuning = choose_tactics(plan, backend, source, cache, tune);
+  for (PlanWeight& w : plan.weights) w.bytes = packed_weight_bytes(backend, w);
+  assign_weight_offsets(plan);
+  check_plan(plan);
+  EngineWriter writer(engine_file, plan);
+  pack_weights(backend, source, plan, writer);
+  writer.commit();
+  report.memory = memory_need(plan, backend, options.limits);
+  report.steps = static_cast<int>(plan.steps.size());
+  return report;
+}
+
+}  // namespace tokamak

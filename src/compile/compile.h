@@ -1,0 +1,36 @@
+// One rank's graph → its engine file: passes, lowering, tuning, memory plan, packing.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "compile/tuner.h"
+#include "engine/engine_config.h"
+#include "engine/memory_plan.h"
+#include "graph/graph.h"
+
+namespace tokamak {
+
+struct CompileOptions {
+  BuildLimits limits;
+  DType kv_dtype = DType::f16;
+  bool tune = true;
+  std::string debug_tensors;  // glob over value names of the graph before its passes; empty: none
+};
+
+struct CompileReport {
+  TuneReport tuning;
+  MemoryNeed memory;
+  int steps = 0;
+};
+
+CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend,
+                             TimingCache& cache, const CompileOptions& options,
+                             const std::filesystem::path& engine_file);
+
+// Marks every value whose name matches as an output, so that no pass swallows it. Error when none.
+void mark_debug_tensors(Graph& graph, const std::string& pattern);
+
+// What a plan needs for the limits on this backend.
+MemoryNeed memory_need(const Plan& plan, const Backend& backend, const BuildLimits& limits);
+
+}  // namespace tokamak

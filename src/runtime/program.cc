@@ -1,0 +1,283 @@
+#include "runtime/program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "base/log.h"
+#include "engine/plan_check.h"
+
+namespace tokamak {
+namespace {
+
+bool is_matrix_weight(const ValueType& t) { return t.is_weight && t.shape.size() >= 2; }
+
+Shape shape_of(const PlanWeight& w) { return Shape(std::span<const int64_t>(w.shape)); }
+
+bool has_rows(const Plan& plan, const PlanStep& step) {
+  return std::any_of(step.outputs.begin(), step.outputs.end(), [&](int32_t o) {
+    const SymShape& shape = plan.values[o].type.shape;
+    return !shape.empty() && shape[0].symbol == Symbol::sequences;
+  });
+}
+
+// The layouts that a tactic wants for the matrix weights among the inputs; empty strings elsewhere.
+std::vector<std::string> layouts_of(const Tactic& tactic, const OpSignature& s) {
+  std::vector<std::string> layouts;
+  for (size_t i = 0; i < s.inputs.size(); ++i) {
+    if (is_matrix_weight(s.inputs[i]))
+      layouts.emplace_back(tactic.weight_layout(s, static_cast<int>(i)));
+    else
+      layouts.emplace_back(s.inputs[i].is_weight ? "plain" : "");
+  }
+  return layouts;
+}
+
+bool backend_packs(const Backend& backend, const OpSignature& s,
+                   const std::vector<std::string>& layouts) {
+  for (size_t i = 0; i < s.inputs.size(); ++i) {
+    if (!is_matrix_weight(s.inputs[i])) continue;
+    const WeightLayout* layout = backend.layout(layouts[i]);
+    std::vector<int64_t> sizes;
+    for (const Dim& d : s.inputs[i].shape) sizes.push_back(d.size);
+    if (!layout || !layout->supports(s.inputs[i].dtype, Shape(std::span(sizes)))) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Program::Program(Backend& backend, EngineFile& engine, bool copy_weights)
+    : backend_(backend), engine_(engine) {
+  const Plan& plan = engine.plan();
+  for (size_t w = 0; w < plan.weights.size(); ++w) {
+    const PlanWeight& weight = plan.weights[w];
+    const WeightLayout* layout = backend.layout(weight.layout);
+    const bool vector = weight.shape.size() < 2;
+    const bool known = vector ? weight.layout == "plain"
+                              : layout && layout->supports(weight.dtype, shape_of(weight));
+    const size_t bytes = !known   ? 0
+                         : vector ? TensorView{weight.dtype, shape_of(weight)}.bytes()
+                                  : layout->packed_bytes(weight.dtype, shape_of(weight));
+    if (!known || bytes != weight.bytes)
+      fail(
+          "'{}': weight '{}' is stored in layout '{}' with {} bytes, which this program does not "
+          "know; build the engine again",
+          engine.path().string(), weight.names[0], weight.layout, weight.bytes);
+    weights_[{static_cast<int32_t>(w), weight.layout}] = engine.weight(w).data();
+  }
+  if (copy_weights) copy_all_weights();
+  for (size_t i = 0; i < plan.steps.size(); ++i) bind_step(i);
+  first_row_step_ = steps_.size();
+  while (first_row_step_ > 0 && steps_[first_row_step_ - 1].rows) --first_row_step_;
+  for (size_t i = 0; i < first_row_step_; ++i)
+    if (steps_[i].rows) first_row_step_ = steps_.size();  // mixed order: nothing can be left out
+}
+
+// Large weights move into huge pages; the file's pages are given back.
+void Program::copy_all_weights() {
+  const Plan& plan = engine_.plan();
+  uint64_t section = 0;
+  for (const PlanWeight& w : plan.weights) section = std::max(section, w.offset + w.bytes);
+  Backend::Buffer buffer = backend_.allocate(std::max<uint64_t>(section, 1));
+  for (size_t i = 0; i < plan.weights.size(); ++i) {
+    const PlanWeight& w = plan.weights[i];
+    const auto bytes = engine_.weight(i);
+    std::byte* to = buffer.get() + w.offset;
+    backend_.copy_in(to, bytes.data(), bytes.size());
+    engine_.file().release(bytes);
+    weights_[{static_cast<int32_t>(i), w.layout}] = to;
+  }
+  repacked_bytes_ += static_cast<int64_t>(section);
+  own_weights_.push_back(std::move(buffer));
+}
+
+bool Program::recorded_fits(const PlanStep& step, const OpSignature& signature) const {
+  for (const TacticChoice& c : step.choices) {
+    const Tactic* t = find_tactic(backend_, step.op, c.tactic);
+    if (!t || !t->supports(signature)) return false;
+    const std::vector<std::string> layouts = layouts_of(*t, signature);
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      if (layouts[i].empty()) continue;
+      const PlanValue& v = plan().values[step.inputs[i]];
+      if (plan().weights[v.base].layout != layouts[i]) return false;
+    }
+  }
+  return true;
+}
+
+// Layouts by estimated time over a few sizes, those on file preferred; then the best of each size.
+std::vector<TacticChoice> Program::reselect(const PlanStep& step,
+                                            const OpSignature& signature) const {
+  std::map<std::vector<std::string>, std::vector<const Tactic*>> by_layout;
+  for (const Tactic* t : backend_.tactics(step.op)) {
+    if (!t->supports(signature)) continue;
+    const std::vector<std::string> layouts = layouts_of(*t, signature);
+    if (backend_packs(backend_, signature, layouts)) by_layout[layouts].push_back(t);
+  }
+  if (by_layout.empty())
+    fail("'{}': backend '{}' ({}) has no tactic for {} of '{}'", engine_.path().string(),
+         backend_.name(), backend_.properties().isa, name(step.op), step.name);
+  const auto best = [&](const std::vector<const Tactic*>& list, int64_t tokens) {
+    return *std::min_element(list.begin(), list.end(), [&](const Tactic* a, const Tactic* b) {
+      return a->estimate_us(signature, tokens) < b->estimate_us(signature, tokens);
+    });
+  };
+  const std::vector<const Tactic*>* chosen = nullptr;
+  double chosen_score = std::numeric_limits<double>::max();
+  for (const auto& [layouts, list] : by_layout) {
+    double score = 0;
+    for (const int64_t tokens : {1, 64}) {
+      double fastest = std::numeric_limits<double>::max();
+      for (const auto& [other, all] : by_layout)
+        fastest = std::min(fastest, best(all, tokens)->estimate_us(signature, tokens));
+      score += best(list, tokens)->estimate_us(signature, tokens) / std::max(fastest, 1e-9);
+    }
+    for (size_t i = 0; i < layouts.size(); ++i)
+      if (!layouts[i].empty() &&
+          plan().weights[plan().values[step.inputs[i]].base].layout != layouts[i])
+        score *= 1.1;  // packing anew takes time and memory
+    if (score < chosen_score) {
+      chosen_score = score;
+      chosen = &list;
+    }
+  }
+  std::vector<TacticChoice> choices;
+  for (const TacticChoice& c : step.choices)
+    choices.push_back({c.bucket, std::string(best(*chosen, c.bucket)->name()), 0, {}});
+  return choices;
+}
+
+const std::byte* Program::weight(int32_t index, const std::string& layout) {
+  const auto [it, added] = weights_.try_emplace({index, layout}, nullptr);
+  if (!added) return it->second;
+  const PlanWeight& w = plan().weights[index];
+  const Shape shape = shape_of(w);
+  const auto stored = engine_.weight(static_cast<size_t>(index));
+  std::vector<std::byte> plain;
+  const std::byte* source = stored.data();
+  if (w.layout != "plain") {
+    plain.resize(TensorView{w.dtype, shape}.bytes());
+    backend_.layout(w.layout)->unpack(w.dtype, shape, stored.data(), plain.data());
+    source = plain.data();
+    engine_.file().release(stored);
+  }
+  const WeightLayout& to = *backend_.layout(layout);
+  const size_t bytes = to.packed_bytes(w.dtype, shape);
+  Backend::Buffer buffer = backend_.allocate(bytes);
+  const TensorView view{w.dtype, shape, source};
+  const int64_t unit = std::max<int64_t>(to.row_granularity(), 1), rows = shape[0];
+  backend_.parallel([&](int worker, int workers) {
+    const int64_t units = (rows + unit - 1) / unit;
+    const int64_t begin = units * worker / workers * unit;
+    const int64_t end = std::min(rows, units * (worker + 1) / workers * unit);
+    if (begin < end) to.pack(view, buffer.get(), begin, end);
+  });
+  it->second = buffer.get();
+  repacked_bytes_ += static_cast<int64_t>(bytes);
+  own_weights_.push_back(std::move(buffer));
+  return it->second;
+}
+
+void Program::bind_step(size_t i) {
+  const PlanStep& step = plan().steps[i];
+  const OpSignature signature = plan().signature(step);
+  Step s{has_rows(plan(), step), {}, {}};
+  const bool fits = recorded_fits(step, signature);
+  if (!fits) ++reselected_;
+  const std::vector<TacticChoice> choices = fits ? step.choices : reselect(step, signature);
+  for (const TacticChoice& c : choices) {
+    const Tactic* tactic = find_tactic(backend_, step.op, c.tactic);
+    std::unique_ptr<Kernel>& kernel = kernels_[c.tactic + " " + signature.key()];
+    if (!kernel) kernel = tactic->bind(signature);
+    s.bound.push_back({c.bucket, tactic, kernel.get()});
+  }
+  const std::vector<std::string> layouts = layouts_of(*s.bound[0].tactic, signature);
+  for (size_t k = 0; k < step.inputs.size(); ++k)
+    s.weights.push_back(
+        layouts[k].empty() ? nullptr : weight(plan().values[step.inputs[k]].base, layouts[k]));
+  steps_.push_back(std::move(s));
+}
+
+Operand Program::operand(int32_t id) const {
+  const PlanValue& v = plan().values[id];
+  const auto stride = columns(v.type);
+  const auto inputs = [](const int32_t* p) {
+    return reinterpret_cast<std::byte*>(const_cast<int32_t*>(p));
+  };
+  switch (v.storage) {
+    case Storage::activation:
+      return {arena_.get() + memory_.offsets[id], stride};
+    case Storage::token_ids:
+      return {inputs(token_ids_), 1};
+    case Storage::positions:
+      return {inputs(positions_), 1};
+    case Storage::weight:
+      break;
+    case Storage::view: {
+      Operand base = operand(v.base);
+      base.data += bytes_of(v.type.dtype, v.column_begin);
+      base.row_stride = row_stride(plan(), id);
+      return base;
+    }
+  }
+  TOKAMAK_ASSERT_MSG(false, "value '{}' has no operand", v.name);
+}
+
+void Program::plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids,
+                          const int32_t* positions) {
+  memory_ = tokamak::plan_memory(plan(), tokens, rows);
+  token_ids_ = token_ids;
+  positions_ = positions;
+  if (memory_.bytes > arena_bytes_) {
+    arena_.reset();
+    arena_ = backend_.allocate(static_cast<size_t>(memory_.bytes));
+    arena_bytes_ = memory_.bytes;
+  }
+  size_t most = 0;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const OpSignature s = plan().signature(plan().steps[i]);
+    for (const Bound& b : steps_[i].bound)
+      most = std::max(most, b.tactic->workspace_bytes(s, steps_[i].rows ? rows : tokens));
+  }
+  if (static_cast<int64_t>(most) > workspace_bytes_) {
+    workspace_.reset();
+    workspace_ = backend_.allocate(most);
+    workspace_bytes_ = static_cast<int64_t>(most);
+  }
+  launches_.clear();
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const PlanStep& step = plan().steps[i];
+    BoundLaunch launch;
+    for (size_t k = 0; k < step.inputs.size(); ++k) {
+      const std::byte* weight = steps_[i].weights[k];
+      launch.in.push_back(weight ? Operand{const_cast<std::byte*>(weight), 0}
+                                 : operand(step.inputs[k]));
+    }
+    for (const int32_t o : step.outputs) launch.out.push_back(operand(o));
+    launches_.push_back(std::move(launch));
+  }
+  current_ = {-1, -1};
+}
+
+const Program::Bound& Program::choice(const Step& step, int64_t tokens, int64_t rows) const {
+  const int64_t n = step.rows ? rows : tokens;
+  for (const Bound& b : step.bound)
+    if (n <= b.bucket) return b;
+  return step.bound.back();
+}
+
+std::string_view Program::tactic(size_t step, int64_t tokens, int64_t rows) const {
+  return choice(steps_.at(step), tokens, rows).tactic->name();
+}
+
+std::span<const BoundLaunch> Program::launches(int64_t tokens, int64_t rows) {
+  if (current_ != std::pair(tokens, rows)) {
+    for (size_t i = 0; i < steps_.size(); ++i)
+      launches_[i].kernel = choice(steps_[i], tokens, rows).kernel;
+    current_ = {tokens, rows};
+  }
+  return std::span(launches_).first(rows == 0 ? first_row_step_ : launches_.size());
+}
+
+}  // namespace tokamak

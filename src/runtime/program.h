@@ -1,0 +1,76 @@
+// A plan bound to a device: kernels for every step and bucket, weights in the layouts that they
+// want, operands in one arena. What the engine recorded is used where this machine has it; other
+// steps get tactics by estimate, and their weights are packed anew in memory.
+#pragma once
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "engine/engine_file.h"
+#include "engine/memory_plan.h"
+
+namespace tokamak {
+
+class Program {
+ public:
+  // copy_weights: into device memory (huge pages) instead of using the mapping in place.
+  Program(Backend& backend, EngineFile& engine, bool copy_weights);
+
+  const Plan& plan() const { return engine_.plan(); }
+  int reselected_steps() const { return reselected_; }
+
+  // Memory for steps of up to so many tokens and rows of logits; the step's inputs are read from
+  // these arrays. Launches are valid until the next call.
+  void plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids,
+                   const int32_t* positions);
+  // The launches for a step. Without rows of logits their steps are left out where possible.
+  std::span<const BoundLaunch> launches(int64_t tokens, int64_t rows);
+  std::byte* workspace() const { return workspace_.get(); }
+  // Where a value is, after plan_memory().
+  Operand operand(int32_t value) const;
+
+  // Index of the choice (tactic) that a step runs with for so many tokens and rows.
+  std::string_view tactic(size_t step, int64_t tokens, int64_t rows) const;
+  bool is_row_step(size_t step) const { return steps_.at(step).rows; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  int64_t workspace_bytes() const { return workspace_bytes_; }
+  // Weights in memory of our own, in bytes: copied or packed anew.
+  int64_t repacked_bytes() const { return repacked_bytes_; }
+
+ private:
+  struct Bound {  // one tactic of one step
+    int32_t bucket;
+    const Tactic* tactic;
+    const Kernel* kernel;
+  };
+  struct Step {
+    bool rows;                              // its bucket follows from the rows of logits
+    std::vector<Bound> bound;               // ascending buckets
+    std::vector<const std::byte*> weights;  // per input; null for activations
+  };
+
+  void bind_step(size_t i);
+  bool recorded_fits(const PlanStep& step, const OpSignature& signature) const;
+  std::vector<TacticChoice> reselect(const PlanStep& step, const OpSignature& signature) const;
+  const std::byte* weight(int32_t weight, const std::string& layout);
+  void copy_all_weights();
+  const Bound& choice(const Step& step, int64_t tokens, int64_t rows) const;
+
+  Backend& backend_;
+  EngineFile& engine_;
+  std::vector<Step> steps_;
+  std::map<std::string, std::unique_ptr<Kernel>> kernels_;  // tactic and signature
+  std::map<std::pair<int32_t, std::string>, const std::byte*> weights_;
+  std::vector<Backend::Buffer> own_weights_;
+  std::vector<BoundLaunch> launches_;
+  MemoryPlan memory_;
+  Backend::Buffer arena_, workspace_;
+  const int32_t *token_ids_ = nullptr, *positions_ = nullptr;
+  size_t first_row_step_ = 0;  // from here on all steps are row steps
+  int64_t arena_bytes_ = 0, workspace_bytes_ = 0, repacked_bytes_ = 0;
+  int reselected_ = 0;
+  std::pair<int64_t, int64_t> current_{-1, -1};  // buckets that launches_ is set for
+};
+
+}  // namespace tokamak

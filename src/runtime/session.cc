@@ -1,0 +1,302 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+#include "engine/kv_layout.h"
+#include "engine/plan_check.h"
+
+namespace tokamak {
+namespace {
+
+constexpr int64_t kLogitBytes = 64 << 20;  // of one launch, at most
+
+double now_us() {
+  const auto t = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double, std::micro>(t).count();
+}
+
+// Ids that the model can take: rows of the table that the embedding reads.
+int64_t embedding_rows(const Plan& plan) {
+  int64_t rows = columns(plan.values[plan.logits].type);
+  for (const PlanStep& s : plan.steps)
+    if (s.op == Op::embedding) rows = plan.values[s.inputs[1]].type.shape[0].size;
+  return rows;
+}
+
+}  // namespace
+
+Session::Session(const std::filesystem::path& engine_dir, Backend& backend, SessionOptions options)
+    : backend_(backend),
+      config_(read_engine_config(engine_dir)),
+      engine_(EngineFile::open(engine_path(engine_dir, 0))),
+      options_(options),
+      program_(backend, engine_, options.copy_weights),
+      kv_(backend, engine_.plan(),
+          options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize) {
+  if (program_.reselected_steps() > 0)
+    log::warning(
+        "engine '{}' was built for {} ({}): {} of {} steps use other tactics on {} ({}); "
+        "build it again for full speed",
+        engine_dir.string(), config_.device, config_.isa, program_.reselected_steps(),
+        plan().steps.size(), backend.properties().name, backend.properties().isa);
+  vocab_ = columns(plan().values[plan().logits].type);
+  max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
+  max_rows_ = std::clamp<int64_t>(kLogitBytes / (vocab_ * 4), 1, max_tokens_);
+  token_ids_.resize(static_cast<size_t>(max_tokens_));
+  positions_.resize(static_cast<size_t>(max_tokens_));
+  size_buffers(std::min(config_.limits.max_batch_size, max_rows_), config_.limits.max_batch_size,
+               1);
+  if (options.kv_tokens > 0)
+    need_blocks((options.kv_tokens + kv_.block_size() - 1) / kv_.block_size());
+}
+
+MemoryNeed Session::memory() const {
+  MemoryNeed m;
+  m.tokens = max_tokens_;
+  m.rows = row_capacity_;
+  m.kv_tokens = int64_t{kv_.blocks()} * kv_.block_size();
+  m.activations = program_.arena_bytes();
+  m.workspace = program_.workspace_bytes();
+  m.weights = weight_bytes(plan());
+  m.kv_per_token = kv_bytes_per_token(plan());
+  return m;
+}
+
+// Buffers only grow; the plan's memory follows the rows of logits.
+void Session::size_buffers(int64_t rows, int64_t sequences, int64_t stride) {
+  sequences = std::max(sequences, static_cast<int64_t>(context_len_.size()));
+  stride = std::max(stride, table_stride_);
+  if (sequences * stride > static_cast<int64_t>(block_table_.size())) {
+    block_table_.resize(static_cast<size_t>(sequences * stride));
+    context_len_.resize(static_cast<size_t>(sequences));
+    query_begin_.resize(static_cast<size_t>(sequences) + 1);
+    begin_.resize(static_cast<size_t>(sequences));
+    done_.resize(static_cast<size_t>(sequences));
+    table_stride_ = stride;
+  }
+  if (rows <= row_capacity_) return;
+  row_capacity_ = rows;
+  logit_index_.resize(static_cast<size_t>(rows));
+  program_.plan_memory(max_tokens_, rows, token_ids_.data(), positions_.data());
+}
+
+BlockTable& Session::table(int32_t sequence) {
+  return const_cast<BlockTable&>(std::as_const(*this).table(sequence));
+}
+
+const BlockTable& Session::table(int32_t sequence) const {
+  if (sequence < 0 || static_cast<size_t>(sequence) >= sequences_.size() || !sequences_[sequence])
+    fail("there is no sequence {} in this session", sequence);
+  return *sequences_[sequence];
+}
+
+int32_t Session::add_sequence() {
+  if (free_sequences_.empty()) {
+    sequences_.emplace_back();
+    free_sequences_.push_back(static_cast<int32_t>(sequences_.size()) - 1);
+  }
+  const int32_t id = free_sequences_.back();
+  free_sequences_.pop_back();
+  sequences_[id].emplace(pool_, kv_.block_size());
+  return id;
+}
+
+void Session::remove_sequence(int32_t sequence) {
+  table(sequence).clear();
+  sequences_[sequence].reset();
+  free_sequences_.push_back(sequence);
+}
+
+int32_t Session::fork_sequence(int32_t sequence) {
+  BlockTable copy = table(sequence).fork();
+  const int32_t id = add_sequence();
+  *sequences_[id] = std::move(copy);
+  return id;
+}
+
+int32_t Session::length(int32_t sequence) const { return table(sequence).tokens(); }
+
+void Session::truncate(int32_t sequence, int32_t tokens) {
+  if (tokens < 0 || tokens > length(sequence))
+    fail("sequence {} has {} tokens, it cannot be cut to {}", sequence, length(sequence), tokens);
+  table(sequence).truncate(tokens);
+}
+
+void Session::need_blocks(int64_t blocks) {
+  const int64_t missing = blocks - pool_.free_blocks();
+  if (missing <= 0) return;
+  const int64_t size = kv_.block_size(), used = pool_.used_blocks();
+  if (options_.kv_tokens > 0 && pool_.size() > 0)
+    fail(
+        "the KV cache is full: {} of {} tokens are in use and {} more are wanted "
+        "(--kv_cache_tokens)",
+        used * size, pool_.size() * size, blocks * size);
+  if (int64_t{pool_.size()} + missing > (int64_t{1} << 30) / size)
+    fail("a KV cache of {} tokens is more than this program can address",
+         (pool_.size() + missing) * size);
+  kv_.grow(static_cast<int32_t>(pool_.size() + missing));
+  pool_.grow(kv_.blocks());
+}
+
+void Session::reserve(int64_t tokens, int64_t sequences) {
+  const int64_t size = kv_.block_size();
+  need_blocks((tokens + size - 1) / size + sequences);
+  size_buffers(std::min(sequences, max_rows_), sequences, (tokens + size - 1) / size + 1);
+}
+
+void Session::check_inputs(std::span<const SequenceInput> inputs) const {
+  const int64_t ids = embedding_rows(plan());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int64_t length = table(inputs[i].sequence).tokens();
+    if (inputs[i].tokens.empty()) fail("sequence {} has no tokens to run", inputs[i].sequence);
+    if (length + static_cast<int64_t>(inputs[i].tokens.size()) > (int64_t{1} << 30))
+      fail("sequence {} would become longer than {} tokens", inputs[i].sequence, 1 << 30);
+    for (const int32_t t : inputs[i].tokens)
+      if (t < 0 || t >= ids) fail("token id {} is outside the vocabulary of {}", t, ids);
+    for (size_t k = 0; k < i; ++k)
+      if (inputs[k].sequence == inputs[i].sequence)
+        fail("sequence {} stands twice in one step", inputs[i].sequence);
+  }
+}
+
+// Every block that the step needs is there before any sequence changes.
+void Session::append_kv(std::span<const SequenceInput> inputs) {
+  int64_t blocks = 0;
+  for (const SequenceInput& in : inputs)
+    blocks += table(in.sequence).blocks_for(static_cast<int32_t>(in.tokens.size()));
+  need_blocks(blocks);
+  int64_t longest = 0;
+  for (const SequenceInput& in : inputs) {
+    BlockTable& t = table(in.sequence);
+    longest = std::max<int64_t>(longest, t.tokens() + static_cast<int64_t>(in.tokens.size()));
+  }
+  size_buffers(1, static_cast<int64_t>(inputs.size()),
+               (longest + kv_.block_size() - 1) / kv_.block_size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    BlockTable& t = table(inputs[i].sequence);
+    begin_[i] = t.tokens();
+    done_[i] = 0;
+    BlockTable::Copy copy;
+    const bool room = t.append(static_cast<int32_t>(inputs[i].tokens.size()), &copy);
+    TOKAMAK_ASSERT(room);
+    if (copy.from >= 0) kv_.copy_block(copy.from, copy.to);
+  }
+}
+
+// Fills the step's arrays with as many of the remaining tokens as one launch takes.
+Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
+  Chunk c;
+  query_begin_[0] = 0;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const SequenceInput& in = inputs[i];
+    const auto left = static_cast<int64_t>(in.tokens.size()) - done_[i];
+    if (left == 0) continue;
+    int64_t n = std::min<int64_t>(left, max_tokens_ - c.tokens);
+    if (in.logits == WantLogits::all) n = std::min<int64_t>(n, max_rows_ - c.rows);
+    if (in.logits == WantLogits::last && n == left && c.rows == max_rows_) --n;
+    if (n <= 0) break;  // inputs stay in order, so that rows do
+    const int32_t position = begin_[i] + done_[i];
+    for (int64_t t = 0; t < n; ++t) {
+      token_ids_[c.tokens + t] = in.tokens[done_[i] + t];
+      positions_[c.tokens + t] = position + static_cast<int32_t>(t);
+    }
+    const int64_t rows = in.logits == WantLogits::all                 ? n
+                         : in.logits == WantLogits::last && n == left ? 1
+                                                                      : 0;
+    if (c.rows + rows > row_capacity_)
+      size_buffers(std::min(max_rows_, std::max(c.rows + rows, 2 * row_capacity_)), 0, 0);
+    for (int64_t r = 0; r < rows; ++r)
+      logit_index_[c.rows++] = c.tokens + static_cast<int32_t>(n - rows + r);
+    const std::span<const int32_t> blocks = table(in.sequence).blocks();
+    std::copy(blocks.begin(), blocks.end(), block_table_.begin() + c.sequences * table_stride_);
+    context_len_[c.sequences] = position + static_cast<int32_t>(n);
+    c.tokens += static_cast<int32_t>(n);
+    query_begin_[++c.sequences] = c.tokens;
+    done_[i] += static_cast<int32_t>(n);
+    if (n < left) break;
+  }
+  return c;
+}
+
+void Session::launch(const Chunk& chunk) {
+  context_.tokens = chunk.tokens;
+  context_.sequences = chunk.sequences;
+  context_.logit_rows = chunk.rows;
+  context_.token_ids = token_ids_.data();
+  context_.positions = positions_.data();
+  context_.query_begin = query_begin_.data();
+  context_.context_len = context_len_.data();
+  context_.block_table = block_table_.data();
+  context_.block_table_stride = static_cast<int32_t>(table_stride_);
+  context_.logit_index = logit_index_.data();
+  context_.kv = kv_.view();
+  const auto launches = program_.launches(chunk.tokens, chunk.rows);
+  if (!profile_) {
+    backend_.run(launches, program_.workspace(), context_);
+    return;
+  }
+  times_.assign(launches.size(), 0);
+  const double start = now_us();
+  backend_.run(launches, program_.workspace(), context_, times_);
+  profile_->wall_us += now_us() - start;
+  ++profile_->launches;
+  int64_t context = 0;
+  for (int32_t s = 0; s < chunk.sequences; ++s) context += context_len_[s];
+  for (auto* v : {&profile_->us, &profile_->bytes, &profile_->flops})
+    v->resize(plan().steps.size());
+  for (size_t i = 0; i < launches.size(); ++i) {
+    const OpSignature s = plan().signature(plan().steps[i]);
+    const bool by_rows = program_.is_row_step(i);
+    const OpCost c = cost(s, by_rows ? chunk.rows : chunk.tokens,
+                          s.op == Op::attention ? chunk.sequences : chunk.rows, context);
+    profile_->us[i] += times_[i];
+    profile_->bytes[i] += c.bytes;
+    profile_->flops[i] += c.flops;
+  }
+}
+
+void Session::emit_debug(const Chunk& chunk) {
+  for (const int32_t id : plan().debug_outputs) {
+    const PlanValue& v = plan().values[id];
+    int64_t rows = 1;
+    for (size_t d = 0; d + 1 < v.type.shape.size(); ++d)
+      rows *= v.type.shape[d].resolve(chunk.tokens, chunk.rows);
+    const Operand o = program_.operand(id);
+    debug_({v.name, v.type.dtype, rows, columns(v.type), o.row_stride, o.data});
+  }
+}
+
+LogitRows Session::step(std::span<const SequenceInput> inputs) {
+  check_inputs(inputs);
+  append_kv(inputs);
+  int64_t left = 0, wanted = 0;
+  for (const SequenceInput& in : inputs) {
+    left += static_cast<int64_t>(in.tokens.size());
+    if (in.logits == WantLogits::all) wanted += static_cast<int64_t>(in.tokens.size());
+    if (in.logits == WantLogits::last) ++wanted;
+  }
+  LogitRows result{nullptr, 0, vocab_};
+  while (left > 0) {
+    const Chunk chunk = next_chunk(inputs);
+    TOKAMAK_ASSERT(chunk.tokens > 0);
+    launch(chunk);
+    if (debug_) emit_debug(chunk);
+    left -= chunk.tokens;
+    if (chunk.rows == 0) continue;
+    const auto* rows = program_.operand(plan().logits).as<float>();
+    if (chunk.rows == wanted) {
+      result.data = rows;
+    } else {
+      gathered_.resize(std::max(gathered_.size(), static_cast<size_t>(wanted * vocab_)));
+      std::copy_n(rows, chunk.rows * vocab_, gathered_.data() + result.rows * vocab_);
+      result.data = gathered_.data();
+    }
+    result.rows += chunk.rows;
+  }
+  TOKAMAK_ASSERT(result.rows == wanted);
+  return result;
+}
+
+}  // namespace tokamak

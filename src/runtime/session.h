@@ -1,0 +1,130 @@
+// An engine that is open on a device: sequences with their KV blocks, and one step function for
+// prompts, chunks of prompts and decoding alike. Packed tokens: nothing is padded.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "engine/engine_config.h"
+#include "engine/engine_file.h"
+#include "engine/memory_plan.h"
+#include "runtime/kv/block_table.h"
+#include "runtime/kv/kv_cache.h"
+#include "runtime/program.h"
+
+namespace tokamak {
+
+struct SessionOptions {
+  int64_t max_num_tokens = 0;  // tokens of one launch of the plan; 0: as the engine was built
+  int64_t kv_tokens = 0;       // fixed room in the KV cache; 0: grows with what is asked for
+  int32_t kv_block_size = 0;   // 0: the default of engine/kv_layout.h
+  bool copy_weights = false;   // into memory of our own instead of the engine's mapping
+};
+
+enum class WantLogits : uint8_t { none, last, all };
+
+struct SequenceInput {
+  int32_t sequence = -1;
+  std::span<const int32_t> tokens;  // at least one
+  WantLogits logits = WantLogits::last;
+};
+
+// Rows in the order of the inputs; valid until the next step.
+struct LogitRows {
+  const float* data = nullptr;
+  int64_t rows = 0, vocab = 0;
+  std::span<const float> row(int64_t i) const { return {data + i * vocab, size_t(vocab)}; }
+};
+
+// A debug output of the tokens that one launch of the plan worked on.
+struct DebugTensor {
+  std::string name;
+  DType dtype;
+  int64_t rows, columns, row_stride;  // stride in elements
+  const std::byte* data;
+};
+
+class Session {
+ public:
+  // Throws Error when the directory is no engine, or is damaged.
+  Session(const std::filesystem::path& engine_dir, Backend& backend, SessionOptions options = {});
+
+  const EngineConfig& config() const { return config_; }
+  const Plan& plan() const { return engine_.plan(); }
+  const Program& program() const { return program_; }
+  Backend& backend() { return backend_; }
+  int64_t vocab_size() const { return vocab_; }
+  int64_t max_num_tokens() const { return max_tokens_; }
+  // Rows of logits that one launch computes at most; larger wishes are split.
+  int64_t max_logit_rows() const { return max_rows_; }
+  MemoryNeed memory() const;  // as it is now
+
+  int32_t add_sequence();
+  void remove_sequence(int32_t sequence);
+  // A new sequence that shares the KV blocks of another; they part at the next token.
+  int32_t fork_sequence(int32_t sequence);
+  int32_t length(int32_t sequence) const;
+  void truncate(int32_t sequence, int32_t tokens);
+
+  // Room for so many more tokens over so many sequences, ahead of time: steps within it allocate
+  // nothing. Error when the memory is not there.
+  void reserve(int64_t tokens, int64_t sequences);
+
+  // Appends the tokens to their sequences and returns the logits that are wanted. Errors (unknown
+  // sequence, token outside the vocabulary, KV cache full) leave every sequence as it was.
+  LogitRows step(std::span<const SequenceInput> inputs);
+
+  // Called after each launch of the plan with every debug output.
+  void set_debug_sink(std::function<void(const DebugTensor&)> sink) { debug_ = std::move(sink); }
+  // Microseconds of each step of the plan, added up over launches, while set.
+  struct Profile {
+    std::vector<double> us;            // per plan step
+    std::vector<double> bytes, flops;  // per plan step, from cost()
+    double wall_us = 0;                // of the launches, as the caller sees them
+    int64_t launches = 0;
+  };
+  void set_profile(Profile* profile) { profile_ = profile; }
+
+ private:
+  struct Chunk {
+    int32_t tokens = 0, rows = 0, sequences = 0;
+  };
+  void check_inputs(std::span<const SequenceInput> inputs) const;
+  void append_kv(std::span<const SequenceInput> inputs);
+  void need_blocks(int64_t blocks);
+  void size_buffers(int64_t rows, int64_t sequences, int64_t stride);
+  Chunk next_chunk(std::span<const SequenceInput> inputs);
+  void launch(const Chunk& chunk);
+  void emit_debug(const Chunk& chunk);
+  BlockTable& table(int32_t sequence);
+  const BlockTable& table(int32_t sequence) const;
+
+  Backend& backend_;
+  EngineConfig config_;
+  EngineFile engine_;
+  SessionOptions options_;
+  Program program_;
+  KvCache kv_;
+  BlockPool pool_;
+  std::vector<std::optional<BlockTable>> sequences_;
+  std::vector<int32_t> free_sequences_;
+  int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
+  int64_t row_capacity_ = 0, table_stride_ = 0;
+
+  // The step's inputs (StepContext points here) and progress.
+  std::vector<int32_t> token_ids_, positions_, query_begin_, context_len_, block_table_,
+      logit_index_;
+  std::vector<int32_t> begin_, done_;  // per input: KV length before the step; tokens launched
+  std::vector<float> gathered_;        // logits of steps of several launches
+  std::vector<double> times_;
+  StepContext context_;
+  std::function<void(const DebugTensor&)> debug_;
+  Profile* profile_ = nullptr;
+};
+
+}  // namespace tokamak
