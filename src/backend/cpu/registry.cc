@@ -1,5 +1,6 @@
 #include "backend/cpu/registry.h"
 
+#include "backend/cpu/linear/linear_tactic.h"
 #include "backend/cpu/plain_layout.h"
 #include "backend/cpu/reference/reference.h"
 
@@ -17,6 +18,8 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_reference_moves(r);
   add_reference_rope(r);
   add_reference_attention(r);
+
+  add_tuned_linear(r);
   return r;
 }
 

@@ -1,0 +1,287 @@
+#include "backend/cpu/linear/linear_tactic.h"
+
+#include <algorithm>
+
+#include "backend/cpu/element.h"
+#include "backend/cpu/linear/rows16.h"
+#include "backend/cpu/linear/rows16_layout.h"
+#include "backend/cpu/linear/tile.h"
+#include "ops/linear.h"
+
+namespace tokamak {
+namespace {
+
+size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+// How rows of activations are cut into tiles: full ones of the widest width, then one that fits the
+// rest.
+struct Tiling {
+  int width = 0, last_width = 0, last_index = 0;  // of the last tile: its place in widths[]
+  int full_index = 0;
+  int64_t tiles = 0;
+};
+
+Tiling tiling_of(const LinearKernels& kernels, int64_t rows) {
+  Tiling t;
+  for (int i = 0; i < kTileWidths && kernels.widths[i] > 0; ++i) t.full_index = i;
+  t.width = kernels.widths[t.full_index];
+  t.tiles = (rows + t.width - 1) / t.width;
+  const auto rest = static_cast<int>(rows - (t.tiles - 1) * t.width);
+  while (kernels.widths[t.last_index] < rest) ++t.last_index;
+  t.last_width = kernels.widths[t.last_index];
+  return t;
+}
+
+// Bytes of one token's activations in a packed tile.
+size_t packed_row_bytes(LinearMath math, const LinearKernels& kernels, int64_t k) {
+  const auto n = static_cast<size_t>(k);
+  if (math == LinearMath::f32) return n * 4;
+  if (math == LinearMath::bf16) return (n + 1) / 2 * 4;
+  return n / 32 * (9 + static_cast<size_t>(kernels.corrections)) * 4;
+}
+
+// Everything about one use that does not change between launches.
+struct LinearShape {
+  const LinearKernels* kernels = nullptr;
+  LinearMath math = LinearMath::f32;
+  LinearAttrs attrs;
+  bool glu = false;
+  DType bias_dtype = DType::f32;
+  Dim rows = 1;
+  int64_t n = 0, k = 0, groups = 0;
+  size_t group_bytes = 0, row_bytes = 0;
+  size_t cache_bytes = 0;  // weights that one worker keeps while tokens pass
+};
+
+constexpr size_t kAccFloats = 4 * kMaxTileWidth * 16;  // sums of one call, per weight
+constexpr int64_t kPackInputs = 512;                   // inputs that one packing task handles
+constexpr size_t kMinTaskBytes = 12 << 10;             // weights worth a task of their own
+
+class LinearKernel final : public Kernel {
+ public:
+  explicit LinearKernel(const LinearShape& s) : s_(s) {}
+
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    auto& e = static_cast<CpuExec&>(exec);
+    const int64_t rows = s_.rows.resolve(args.step->tokens, args.step->logit_rows);
+    if (rows == 0) return;
+    const Tiling tiling = tiling_of(*s_.kernels, rows);
+    const std::byte* x = pack_rows(args, e, rows, tiling);
+    const Cut cut = cut_work(e.workers, tiling);
+    const int64_t tasks = cut.group_tasks * cut.tile_tasks;
+    for (int64_t task = e.next_task(); task < tasks; task = e.next_task()) {
+      const int64_t g = task / cut.tile_tasks * cut.groups;
+      const int64_t t = task % cut.tile_tasks * cut.tiles;
+      run_task(args, rows, tiling, x, g, std::min(g + cut.groups, s_.groups), t,
+               std::min(t + cut.tiles, tiling.tiles));
+    }
+  }
+
+ private:
+  struct Cut {
+    int64_t groups, tiles;            // of one task
+    int64_t group_tasks, tile_tasks;  // their numbers
+  };
+
+  size_t tile_stride(const Tiling& t) const {
+    return round_up(s_.row_bytes * static_cast<size_t>(t.width), 64);
+  }
+
+  // A single row costs less to pack than to wait for: every worker packs its own copy.
+  const std::byte* pack_rows(const LaunchArgs& args, CpuExec& e, int64_t rows,
+                             const Tiling& tiling) const {
+    const auto* x = args.in[0].as<const float>();
+    if (rows == 1) {
+      if (s_.math == LinearMath::f32) return args.in[0].data;
+      std::byte* own = args.workspace + round_up(s_.row_bytes, 64) * static_cast<size_t>(e.worker);
+      s_.kernels->pack(x, 0, 1, 1, 0, s_.k, s_.k, own);
+      return own;
+    }
+    const int64_t stride = args.in[0].row_stride;
+    const int64_t parts = (s_.k + kPackInputs - 1) / kPackInputs;
+    for (int64_t i = e.next_task(); i < tiling.tiles * parts; i = e.next_task()) {
+      const int64_t tile = i / parts, begin = i % parts * kPackInputs, first = tile * tiling.width;
+      const int width = tile + 1 == tiling.tiles ? tiling.last_width : tiling.width;
+      s_.kernels->pack(x + first * stride, stride,
+                       static_cast<int>(std::min<int64_t>(width, rows - first)), width, begin,
+                       std::min(begin + kPackInputs, s_.k), s_.k,
+                       args.workspace + static_cast<size_t>(tile) * tile_stride(tiling));
+    }
+    e.barrier();
+    return args.workspace;
+  }
+
+  // Enough tasks that workers end together; each keeps its weights in cache while tokens pass, and
+  // is not too small to stream. Few groups: tokens are split as well.
+  Cut cut_work(int workers, const Tiling& tiling) const {
+    const size_t bytes = s_.group_bytes * (s_.glu ? 2 : 1);
+    const int64_t wanted = int64_t{workers} * 12;
+    int64_t groups = std::max<int64_t>(1, s_.groups / wanted);
+    if (tiling.tiles > 1) {
+      groups = std::min(groups, std::max<int64_t>(1, static_cast<int64_t>(s_.cache_bytes / bytes)));
+    } else {
+      groups = std::max(groups, static_cast<int64_t>(kMinTaskBytes / bytes));
+    }
+    const int64_t group_tasks = (s_.groups + groups - 1) / groups;
+    const int64_t splits = std::clamp<int64_t>(wanted / group_tasks / 2, 1, tiling.tiles);
+    const int64_t tiles = (tiling.tiles + splits - 1) / splits;
+    return {groups, tiles, group_tasks, (tiling.tiles + tiles - 1) / tiles};
+  }
+
+  void run_task(const LaunchArgs& args, int64_t rows, const Tiling& tiling, const std::byte* x,
+                int64_t group_begin, int64_t group_end, int64_t tile_begin,
+                int64_t tile_end) const {
+    alignas(64) float acc[2][kAccFloats];
+    for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+      const bool last = tile + 1 == tiling.tiles;
+      const int index = last ? tiling.last_index : tiling.full_index;
+      const int width = s_.kernels->widths[index];
+      const std::byte* xt = x + static_cast<size_t>(tile) * tile_stride(tiling);
+      const int64_t first = tile * tiling.width;
+      const auto tokens = static_cast<int>(std::min<int64_t>(width, rows - first));
+      const auto most = static_cast<int64_t>(kAccFloats) / (16 * width);
+      for (int64_t g = group_begin; g < group_end; g += most) {
+        const int64_t count = std::min(most, group_end - g);
+        for (int w = 0; w < (s_.glu ? 2 : 1); ++w)
+          s_.kernels->tile[index](args.in[1 + w].data + static_cast<size_t>(g) * s_.group_bytes,
+                                  count, xt, s_.k, acc[w]);
+        for (int64_t i = 0; i < count; ++i)
+          finish(args, g + i, first, tokens, acc[0] + i * width * 16, acc[1] + i * width * 16);
+      }
+    }
+  }
+
+  void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
+              const float* acc_b) const {
+    const int64_t column = group * kGroupRows;
+    LinearFinish f;
+    f.activation = s_.attrs.activation;
+    f.glu = s_.glu;
+    f.bias_dtype = s_.bias_dtype;
+    const size_t bias_at = static_cast<size_t>(column) * info(s_.bias_dtype).block_bytes;
+    const size_t weights = s_.glu ? 2 : 1;
+    if (s_.attrs.has_bias) {
+      f.bias_a = args.in[1 + weights].data + bias_at;
+      if (s_.glu) f.bias_b = args.in[2 + weights].data + bias_at;
+    }
+    if (s_.attrs.has_residual) {
+      const Operand& r = args.in.back();
+      f.residual = r.as<const float>() + first * r.row_stride + column;
+      f.residual_stride = r.row_stride;
+    }
+    f.out_stride = args.out[0].row_stride;
+    f.out = args.out[0].as<float>() + first * f.out_stride + column;
+    s_.kernels->finish(f, acc_a, acc_b, tokens,
+                       static_cast<int>(std::min<int64_t>(kGroupRows, s_.n - column)));
+  }
+
+  const LinearShape s_;
+};
+
+using KernelsFor = const LinearKernels* (*)(DType weight, LinearMath math);
+
+// What one core does with one arithmetic at one level; they rank tactics that were not timed.
+struct LinearSpeed {
+  double operations_per_us;
+  double bytes_per_us = 20000;
+};
+
+class LinearTactic final : public CpuTactic {
+ public:
+  LinearTactic(std::string name, Op op, Isa level, const CpuTarget& target, LinearMath math,
+               KernelsFor kernels_for, LinearSpeed speed)
+      : CpuTactic(std::move(name), op, level, target),
+        math_(math),
+        kernels_for_(kernels_for),
+        speed_(speed) {}
+
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    const LinearShape shape = shape_of(s);
+    const Tiling t = tiling_of(*shape.kernels, std::max<int64_t>(tokens, 1));
+    const size_t tiles =
+        round_up(shape.row_bytes * static_cast<size_t>(t.width), 64) * static_cast<size_t>(t.tiles);
+    return std::max(tiles, round_up(shape.row_bytes, 64) * static_cast<size_t>(target_.workers));
+  }
+  std::string_view weight_layout(const OpSignature&, int input) const override {
+    const bool weight = input == 1 || (input == 2 && op() == Op::linear_glu);
+    return weight ? kRows16 : "plain";
+  }
+  double estimate_us(const OpSignature& s, int64_t tokens) const override {
+    const LinearShape shape = shape_of(s);
+    const Tiling t = tiling_of(*shape.kernels, std::max<int64_t>(tokens, 1));
+    const auto width = static_cast<double>((t.tiles - 1) * t.width + t.last_width);
+    const double weights = (shape.glu ? 2.0 : 1.0) * static_cast<double>(shape.groups);
+    const double operations = 2 * weights * 16 * static_cast<double>(shape.k) * width;
+    const double us =
+        std::max(operations / speed_.operations_per_us,
+                 weights * static_cast<double>(shape.group_bytes) / speed_.bytes_per_us);
+    return 0.5 + us / target_.workers + 1e-4 * static_cast<double>(shape.k) * width;
+  }
+  std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
+    return std::make_unique<LinearKernel>(shape_of(s));
+  }
+
+ protected:
+  bool fits(const OpSignature& s) const override {
+    const bool glu = op() == Op::linear_glu;
+    if (s.inputs[0].dtype != DType::f32 || s.outputs[0].dtype != DType::f32) return false;
+    if (s.inputs[0].shape.size() != 2) return false;
+    const LinearAttrs a = LinearAttrs::from(s.attrs);
+    if (a.has_residual && s.inputs.back().dtype != DType::f32) return false;
+    const ValueType& w = s.inputs[1];
+    if (glu && s.inputs[2] != w) return false;
+    const size_t bias = glu ? 3 : 2;
+    if (a.has_bias && (!is_activation_dtype(s.inputs[bias].dtype) ||
+                       (glu && s.inputs[bias + 1].dtype != s.inputs[bias].dtype)))
+      return false;
+    return kernels_for_(w.dtype, math_) != nullptr &&
+           w.shape.back().size % info(w.dtype).block_elems == 0;
+  }
+
+ private:
+  LinearShape shape_of(const OpSignature& s) const {
+    const ValueType& w = s.inputs[1];
+    LinearShape r;
+    r.kernels = kernels_for_(w.dtype, math_);
+    r.math = math_;
+    r.attrs = LinearAttrs::from(s.attrs);
+    r.glu = op() == Op::linear_glu;
+    if (r.attrs.has_bias) r.bias_dtype = s.inputs[r.glu ? 3 : 2].dtype;
+    r.rows = s.inputs[0].shape[0];
+    r.n = w.shape[0].size;
+    r.k = w.shape[1].size;
+    r.groups = (r.n + kGroupRows - 1) / kGroupRows;
+    r.group_bytes = rows16_group_bytes(w.dtype, r.k);
+    r.row_bytes = packed_row_bytes(math_, *r.kernels, r.k);
+    r.cache_bytes = target_.l2_bytes / 2;
+    return r;
+  }
+
+  const LinearMath math_;
+  const KernelsFor kernels_for_;
+  const LinearSpeed speed_;
+};
+
+}  // namespace
+
+void add_tuned_linear(CpuRegistry& r) {
+  r.add_layout<Rows16Layout>();
+  const auto add = [&](std::string_view level_name, Isa level, LinearMath math, KernelsFor kernels,
+                       LinearSpeed speed) {
+    constexpr std::string_view kMath[] = {"f32", "bf16", "int8"};
+    const std::string tail =
+        std::string(kMath[static_cast<size_t>(math)]) + "." + std::string(level_name);
+    for (const Op op : {Op::linear, Op::linear_glu})
+      r.add<LinearTactic>((op == Op::linear ? "linear." : "linear_glu.") + tail, op, level,
+                          r.target, math, kernels, speed);
+  };
+  add("avx2", Isa::avx2, LinearMath::f32, linear_kernels_avx2, {60000, 18000});
+  add("avx2", Isa::avx2, LinearMath::int8, linear_kernels_avx2, {110000, 18000});
+  add("avx512", Isa::avx512, LinearMath::f32, linear_kernels_avx512, {100000});
+  add("avx512", Isa::avx512, LinearMath::int8, linear_kernels_avx512, {160000});
+  add("avx512_vnni", Isa::avx512_vnni, LinearMath::int8, linear_kernels_avx512_vnni, {300000});
+  if (r.target.avx512_bf16)
+    add("avx512_bf16", Isa::avx512_vnni, LinearMath::bf16, linear_kernels_avx512_bf16, {220000});
+}
+
+}  // namespace tokamak
