@@ -1,0 +1,38 @@
+// tokamak convert: a published model → a checkpoint.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "cli/command.h"
+#include "convert/convert.h"
+
+namespace tokamak::cli {
+
+Run declare_convert(CLI::App& app) {
+  struct Flags {
+    ConvertOptions options;
+    bool keep_quantized = true;
+  };
+  auto flags = std::make_shared<Flags>();
+  ConvertOptions& o = flags->options;
+  app.add_option("--model_dir", o.model, "Hugging Face directory or .gguf file")->required();
+  app.add_option("--output_dir", o.output_dir, "checkpoint directory to write")->required();
+  app.add_option("--dtype", o.dtype, "of plain weights: auto, float32, float16, bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}))
+      ->capture_default_str();
+  app.add_option("--tp_size", o.tp_size, "tensor parallel ranks")->capture_default_str();
+  app.add_option("--pp_size", o.pp_size, "pipeline stages")->capture_default_str();
+  app.add_option("--workers", o.workers, "threads; 0: one per core")->capture_default_str();
+  CLI::Option* keep =
+      app.add_option("--keep_quantized", flags->keep_quantized,
+                     "true: GGUF's quantized tensors stay in their blocks (default with --dtype "
+                     "auto); false: widen them");
+  app.add_flag("--overwrite", o.overwrite, "replace an output directory that exists");
+  return [flags, keep] {
+    if (keep->count() > 0) flags->options.keep_quantized = flags->keep_quantized;
+    convert(flags->options);
+    return 0;
+  };
+}
+
+}  // namespace tokamak::cli

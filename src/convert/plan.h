@@ -1,0 +1,51 @@
+// What convert will write, worked out and checked completely before any byte is written.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "convert/convert.h"
+#include "convert/model_source.h"
+
+namespace tokamak {
+
+// `rows` rows and `columns` columns of a source tensor. Vectors are single columns. Row numbers
+// count in the checkpoint's order: where paired_head > 0 the source holds the rows of each head
+// with the elements of its two halves in turn, and source_row() finds them.
+struct Piece {
+  const TensorView* source = nullptr;
+  int64_t row = 0, rows = 0;
+  int64_t column = 0, columns = 1;
+  int64_t paired_head = 0;
+  float add = 0;
+
+  int64_t source_columns() const { return source->shape.rank() == 1 ? 1 : source->shape[1]; }
+  int64_t source_row(int64_t i) const {
+    const int64_t r = row + i;
+    if (paired_head == 0) return r;
+    const int64_t head = r / paired_head, at = r % paired_head, half = paired_head / 2;
+    return head * paired_head + 2 * (at % half) + at / half;
+  }
+};
+using Pieces = std::vector<Piece>;
+
+struct OutputTensor {
+  std::string name;
+  DType dtype = DType::f32;
+  int64_t rows = 0, columns = 1;  // rows below the pieces' own are zeros (a padded vocabulary)
+  bool vector = false;
+  Pieces pieces;
+
+  size_t row_bytes() const { return bytes_of(dtype, columns); }
+  size_t bytes() const { return row_bytes() * static_cast<size_t>(rows); }
+};
+
+struct ConvertPlan {
+  ModelConfig config;                            // of the checkpoint
+  std::vector<std::vector<OutputTensor>> ranks;  // tensors of each rank
+  std::vector<std::string> warnings;
+  size_t bytes() const;
+};
+
+ConvertPlan make_plan(const ModelSource& source, const ConvertOptions& options);
+
+}  // namespace tokamak

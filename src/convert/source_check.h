@@ -1,0 +1,21 @@
+// Compares what a model should hold with what its files hold.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "convert/model_source.h"
+
+namespace tokamak {
+
+struct CheckedRule {
+  WeightRule rule;
+  const TensorView* source = nullptr;
+};
+
+// The rules with their tensors. Error: missing, misshapen or unexpected weights. Other left-over
+// tensors are described in `warnings`.
+std::vector<CheckedRule> check_source(const ModelSource& source,
+                                      std::vector<std::string>& warnings);
+
+}  // namespace tokamak
