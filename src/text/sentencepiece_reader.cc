@@ -45,6 +45,7 @@ void read_piece(std::string_view bytes, const std::string& source, SpVocabulary&
     if (r.field() == 2) score = r.float32();
     if (r.field() == 3) type = piece_type(r.int32(), v.pieces.size(), source);
   }
+  if (piece.empty()) fail("{}: piece {} is empty", source, v.pieces.size());
   v.pieces.push_back(std::move(piece));
   v.scores.push_back(score);
   v.types.push_back(type);

@@ -48,9 +48,20 @@ SpBpe::SpBpe(const SpBpeModel& model, const std::string& source)
       const auto before = static_cast<unsigned char>(piece[at - 1]);
       may_precede_space_[before / 64] |= uint64_t{1} << (before % 64);
     }
-    // How an unused piece is split depends on the whole text's merges: never cut the text.
-    if (types_[i] == PieceType::kUnused) may_precede_space_.fill(~uint64_t{0});
+    // How an unused piece is split depends on all merges before it: then never cut the text.
+    if (types_[i] == PieceType::kUnused && can_form(piece)) may_precede_space_.fill(~uint64_t{0});
   }
+}
+
+// Whether two symbols exist that may merge to this piece.
+bool SpBpe::can_form(std::string_view piece) const {
+  const auto is_symbol = [&](std::string_view text) {
+    return announced_length(text) == text.size() ||
+           pieces_.longest_prefix(text).first == text.size();
+  };
+  for (size_t cut = 1; cut < piece.size(); ++cut)
+    if (is_symbol(piece.substr(0, cut)) && is_symbol(piece.substr(cut))) return true;
+  return false;
 }
 
 // The merging of one stretch of text. Kept between stretches, so that memory is reused.

@@ -19,6 +19,7 @@ class SpBpe {
 
  private:
   friend class SpBpeRun;
+  bool can_form(std::string_view piece) const;
   std::vector<float> scores_;
   std::vector<PieceType> types_;
   ByteTrie pieces_;        // pieces that merges may make: normal, user-defined, unused

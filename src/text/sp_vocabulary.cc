@@ -15,7 +15,6 @@ void check(const SpVocabulary& v, const std::string& source) {
   if (v.scores.size() != n || v.types.size() != n)
     fail("{}: {} pieces, but {} scores and {} types", source, n, v.scores.size(), v.types.size());
   for (size_t i = 0; i < n; ++i) {
-    if (v.pieces[i].empty()) fail("{}: piece {} is empty", source, i);
     if (!std::isfinite(v.scores[i])) fail("{}: the score of piece {} is not a number", source, i);
     if (v.types[i] == PieceType::kByte && byte_of_piece(v.pieces[i]) < 0)
       fail("{}: byte piece {} is '{}', expected the form <0xNN>", source, i, v.pieces[i]);
@@ -93,8 +92,8 @@ TokenizerSpec make_spec(SpVocabulary v, const std::string& source) {
   spec.eos = v.eos;
   spec.unk = v.unk;
   spec.pad = v.pad;
-  spec.normalizers.push_back(std::move(normalizer));
-  spec.decoders.push_back(std::move(decoder));
+  spec.normalizers.emplace_back(std::move(normalizer));
+  spec.decoders.emplace_back(std::move(decoder));
   spec.model = make_model(v);
   return spec;
 }
