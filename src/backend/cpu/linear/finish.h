@@ -10,17 +10,18 @@ namespace {
 
 using simd::F16x;
 
+// x * erfc(-x / sqrt 2) / 2: keeps the tail that 1 + erf loses.
 TOKAMAK_INLINE F16x gelu_exact(F16x x) {
   alignas(64) float v[16];
-  simd::store(v, simd::mul(x, simd::set1(0.70710678f)));
-  for (float& f : v) f = ::erff(f);
-  return simd::mul(simd::mul(x, simd::set1(0.5f)), simd::add(simd::set1(1.0f), simd::load(v)));
+  simd::store(v, simd::mul(x, simd::set1(-0.70710678f)));
+  for (float& f : v) f = ::erfcf(f);
+  return simd::mul(simd::mul(x, simd::set1(0.5f)), simd::load(v));
 }
 
+// (1 + tanh u) / 2 is sigmoid(2u).
 TOKAMAK_INLINE F16x gelu_tanh(F16x x) {
   const F16x cube = simd::mul(simd::mul(x, x), simd::mul(x, simd::set1(0.044715f)));
-  const F16x t = simd::tanh(simd::mul(simd::set1(0.79788456f), simd::add(x, cube)));
-  return simd::mul(simd::mul(x, simd::set1(0.5f)), simd::add(simd::set1(1.0f), t));
+  return simd::mul(x, simd::sigmoid(simd::mul(simd::set1(1.59576912f), simd::add(x, cube))));
 }
 
 TOKAMAK_INLINE F16x activate(Activation a, F16x x) {
