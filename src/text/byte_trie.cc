@@ -23,22 +23,24 @@ ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
   std::vector<bool> used(512);
   used[0] = true;
   size_t first_free = 1;
-  // A base such that all children fall on free slots; looks at few candidates, then goes to the
-  // end.
+  size_t top = 1;  // behind the last used slot
+  // A base such that all children fall on free slots: looks at a few candidates, which are given up
+  // when none fits, then goes behind the top.
   const auto find_base = [&](const std::vector<unsigned char>& children) -> uint32_t {
-    while (first_free < used.size() && used[first_free]) ++first_free;
+    while (first_free < top && used[first_free]) ++first_free;
     int tries = 0;
-    for (size_t slot = first_free; slot < used.size() && tries < 40; ++slot) {
+    size_t slot = std::max<size_t>(first_free, children.front() + size_t{1});
+    for (; slot < top && tries < 40; ++slot) {
       if (used[slot]) continue;
       ++tries;
-      if (slot < children.front() + size_t{1}) continue;
       const size_t base = slot - children.front();
       const bool fits = std::all_of(children.begin(), children.end(), [&](unsigned char c) {
-        return base + c >= used.size() || !used[base + c];
+        return base + c >= top || !used[base + c];
       });
       if (fits) return static_cast<uint32_t>(base);
     }
-    return static_cast<uint32_t>(used.size());
+    if (tries == 40) first_free = slot;
+    return static_cast<uint32_t>(top);
   };
 
   nodes_.resize(used.size());
@@ -72,6 +74,7 @@ ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
     for (size_t i = 0; i < children.size(); ++i) {
       const uint32_t child = base + children[i];
       used[child] = true;
+      top = std::max<size_t>(top, child + size_t{1});
       nodes_[child].parent = r.node;
       todo.push_back({child, starts[i], starts[i + 1], r.depth + 1});
     }
