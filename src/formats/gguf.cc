@@ -144,7 +144,7 @@ void GgufFile::add_part(const fs::path& path, bool first) {
   const auto version = in.number<uint32_t>("the version");
   if (version != 2 && version != 3)
     fail("'{}' is GGUF version {}{}; versions 2 and 3 are supported", source, version,
-         std::has_single_bit(version) && version > 0xffff ? " (big-endian?)" : "");
+         version == 2u << 24 || version == 3u << 24 ? " (big-endian?)" : "");
   const uint64_t tensor_count = in.count(24, "the number of tensors");
   const uint64_t value_count = in.count(13, "the number of metadata values");
   uint64_t alignment = 32;
