@@ -10,12 +10,13 @@
 namespace tokamak {
 
 namespace jinja {
-class Program;
+struct Program;
 }
 
 struct TemplateLimits {
   size_t max_steps = 10'000'000;
   size_t max_output_bytes = 64 << 20;
+  size_t max_memory_bytes = size_t{512} << 20;  // of live values
   int max_depth = 200;
 };
 
@@ -25,11 +26,12 @@ class ChatTemplate {
   explicit ChatTemplate(const std::string& source, TemplateLimits limits = {});
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
+  ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
   // variables: an object with messages, tools, bos_token, eos_token, add_generation_prompt …
   // `now` feeds strftime_now. raise_exception becomes an Error with its message.
-  std::string render(const OrderedJson& variables,
-                     std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) const;
+  std::string render(const OrderedJson& variables, std::chrono::system_clock::time_point now =
+                                                       std::chrono::system_clock::now()) const;
 
  private:
   std::unique_ptr<jinja::Program> program_;
