@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/block_codec.h"
 #include "base/error.h"
 #include "base/half.h"
 
@@ -31,8 +32,6 @@ uint16_t load_u16(const std::byte* row, int64_t i) {
 bool is_scalar_dtype(DType t) {
   return !is_block_format(t) && t != DType::f8e4m3 && t != DType::f8e5m2;
 }
-
-bool is_loadable(DType t) { return is_scalar_dtype(t); }
 
 double load_element(DType t, const std::byte* row, int64_t i) {
   switch (t) {
@@ -89,11 +88,7 @@ void store_element(DType t, std::byte* row, int64_t i, double v) {
 }
 
 void load_row(DType t, const std::byte* row, int64_t n, float* out) {
-  if (t == DType::f32) {
-    std::memcpy(out, row, static_cast<size_t>(n) * sizeof(float));
-    return;
-  }
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(load_element(t, row, i));
+  dequantize_row(t, row, out, n);
 }
 
 }  // namespace tokamak

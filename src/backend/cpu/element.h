@@ -13,13 +13,11 @@ inline bool is_activation_dtype(DType t) {
 }
 // Everything that load_element and store_element know: all but block formats and 8-bit floats.
 bool is_scalar_dtype(DType t);
-// Everything that load_row knows.
-bool is_loadable(DType t);
 
 double load_element(DType t, const std::byte* row, int64_t i);
 void store_element(DType t, std::byte* row, int64_t i, double value);
 
-// Elements [0, n) of a row; block formats are decoded (n whole blocks).
+// Elements [0, n) of a row of any dtype; block formats are decoded (n whole blocks).
 void load_row(DType t, const std::byte* row, int64_t n, float* out);
 
 }  // namespace tokamak

@@ -142,7 +142,7 @@ class GluKernel final : public Kernel {
 
 bool fits(const OpSignature& s) {
   for (const ValueType& t : s.inputs)
-    if (!is_scalar_dtype(t.dtype)) return false;
+    if (!is_scalar_dtype(t.dtype) || !(t.shape.empty() || t.shape.back().fixed())) return false;
   return is_scalar_dtype(s.outputs[0].dtype);
 }
 

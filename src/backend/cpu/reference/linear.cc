@@ -81,9 +81,7 @@ class LinearGluKernel final : public Kernel {
 
 bool plain_activations(const OpSignature& s) {
   for (const ValueType& t : s.inputs)
-    if (t.shape.size() < 2 ? !is_activation_dtype(t.dtype)
-                           : !(t.is_weight ? is_loadable(t.dtype) : is_activation_dtype(t.dtype)))
-      return false;
+    if (!(t.is_weight && t.shape.size() == 2) && !is_activation_dtype(t.dtype)) return false;
   return is_activation_dtype(s.outputs[0].dtype);
 }
 

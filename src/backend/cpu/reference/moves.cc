@@ -107,9 +107,7 @@ class EmbeddingTactic final : public CpuTactic {
   }
 
  protected:
-  bool fits(const OpSignature& s) const override {
-    return is_loadable(s.inputs[1].dtype) && is_activation_dtype(s.outputs[0].dtype);
-  }
+  bool fits(const OpSignature& s) const override { return is_activation_dtype(s.outputs[0].dtype); }
 };
 
 bool fits(const OpSignature& s) { return !is_block_format(s.inputs[0].dtype); }

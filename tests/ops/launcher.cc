@@ -1,0 +1,131 @@
+#include "launcher.h"
+
+#include <cstring>
+#include <deque>
+
+#include "backend/cpu/element.h"
+
+namespace tokamak::test {
+namespace {
+
+constexpr size_t kGuard = 256;  // a multiple of 64: data stays aligned
+constexpr std::byte kPattern{0x5a}, kNan{0xff};
+
+Shape shape_of(const HostTensor& t) { return Shape(std::span(t.shape.data(), t.shape.size())); }
+
+// The weight in the tactic's layout, packed in pieces as the compiler would.
+GuardedBuffer pack(const Backend& backend, const Tactic& tactic, const OpSignature& s, int input,
+                   const HostTensor& t) {
+  const WeightLayout* layout = backend.layout(tactic.weight_layout(s, input));
+  TOKAMAK_ASSERT_MSG(layout != nullptr, "{}: unknown layout {}", tactic.name(),
+                     tactic.weight_layout(s, input));
+  const Shape shape = shape_of(t);
+  TOKAMAK_ASSERT_MSG(layout->supports(t.type.dtype, shape), "{} does not take {}", layout->name(),
+                     str(t.type));
+  const size_t bytes = layout->packed_bytes(t.type.dtype, shape);
+  GuardedBuffer packed(1, bytes, bytes);
+  const TensorView view{t.type.dtype, shape, t.bytes.data()};
+  const int64_t step = layout->row_granularity() * 2;
+  for (int64_t r = 0; r < shape.rows(); r += step)
+    layout->pack(view, packed.data(), r, std::min(r + step, shape.rows()));
+  return packed;
+}
+
+GuardedBuffer rows_buffer(const HostTensor& t, bool strided, bool input) {
+  const size_t size = static_cast<size_t>(info(t.type.dtype).block_bytes);
+  const size_t row = static_cast<size_t>(t.width()) * size;
+  GuardedBuffer b(t.rows(), row, strided && t.shape.size() >= 2 ? row + 7 * size : row);
+  if (input) b.fill_rows(t.bytes.data());
+  return b;
+}
+
+int64_t stride_of(const HostTensor& t, bool strided) {
+  return t.width() + (strided && t.shape.size() >= 2 ? 7 : 0);
+}
+
+HostTensor decode(HostTensor t, std::vector<std::byte> bytes) {
+  for (size_t i = 0; i < t.values.size(); ++i)
+    t.values[i] = load_element(t.type.dtype, bytes.data(), static_cast<int64_t>(i));
+  t.bytes = std::move(bytes);
+  return t;
+}
+
+}  // namespace
+
+GuardedBuffer::GuardedBuffer(int64_t rows, size_t row_bytes, size_t stride_bytes)
+    : rows_(rows), row_bytes_(row_bytes), stride_bytes_(stride_bytes) {
+  const size_t body = static_cast<size_t>(rows) * stride_bytes;
+  storage_.assign(body + 2 * kGuard + 64, kPattern);
+  const auto begin = reinterpret_cast<uintptr_t>(storage_.data()) + kGuard;
+  data_ = storage_.data() + kGuard + (64 - begin % 64) % 64;
+  before_ = storage_;
+}
+
+void GuardedBuffer::fill_rows(const std::byte* dense) {
+  std::memset(data_, static_cast<int>(kNan), static_cast<size_t>(rows_) * stride_bytes_);
+  for (size_t r = 0; r < static_cast<size_t>(rows_); ++r)
+    std::memcpy(data_ + r * stride_bytes_, dense + r * row_bytes_, row_bytes_);
+  before_ = storage_;
+}
+
+std::vector<std::byte> GuardedBuffer::dense() const {
+  std::vector<std::byte> out;
+  for (size_t r = 0; r < static_cast<size_t>(rows_); ++r)
+    out.insert(out.end(), data_ + r * stride_bytes_, data_ + r * stride_bytes_ + row_bytes_);
+  return out;
+}
+
+std::string GuardedBuffer::damage() const {
+  const size_t begin = static_cast<size_t>(data_ - storage_.data());
+  for (size_t i = 0; i < storage_.size(); ++i) {
+    if (storage_[i] == before_[i]) continue;
+    const bool in_body = i >= begin && i < begin + static_cast<size_t>(rows_) * stride_bytes_;
+    if (in_body && (i - begin) % stride_bytes_ < row_bytes_) continue;
+    return fmt::format("byte {} written (rows of {} bytes, {} apart)",
+                       static_cast<int64_t>(i) - static_cast<int64_t>(begin), row_bytes_,
+                       stride_bytes_);
+  }
+  return {};
+}
+
+LaunchResult run_tactic(Backend& backend, const Tactic& tactic, const OpSignature& signature,
+                        const std::vector<HostTensor>& inputs, TestStep& step, bool strided) {
+  std::deque<GuardedBuffer> in, out;
+  BoundLaunch launch;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const HostTensor& t = inputs[i];
+    const bool weight = t.type.is_weight;
+    in.push_back(weight ? pack(backend, tactic, signature, static_cast<int>(i), t)
+                        : rows_buffer(t, strided, true));
+    launch.in.push_back({in.back().data(), weight ? 0 : stride_of(t, strided)});
+  }
+  LaunchResult result;
+  for (const ValueType& type : signature.outputs) {
+    result.outputs.push_back(zeros(type, step.context.tokens, step.context.logit_rows));
+    out.push_back(rows_buffer(result.outputs.back(), strided, false));
+    launch.out.push_back({out.back().data(), stride_of(result.outputs.back(), strided)});
+  }
+  const size_t workspace_bytes = tactic.workspace_bytes(signature, step.context.tokens);
+  GuardedBuffer workspace(1, workspace_bytes, std::max<size_t>(workspace_bytes, 1));
+  std::memset(workspace.data(), static_cast<int>(kNan), workspace_bytes);
+  result.cache = step.cache;
+  const HostKv other = step.other;
+  step.attach(result.cache);
+
+  const auto kernel = tactic.bind(signature);
+  launch.kernel = kernel.get();
+  backend.run(std::span(&launch, 1), workspace.data(), step.context);
+
+  for (size_t i = 0; i < out.size(); ++i)
+    result.outputs[i] = decode(std::move(result.outputs[i]), out[i].dense());
+  for (const GuardedBuffer& b : in)
+    if (!b.damage().empty()) result.damage += "an input: " + b.damage() + "; ";
+  for (const GuardedBuffer& b : out)
+    if (!b.damage().empty()) result.damage += "around an output: " + b.damage() + "; ";
+  if (!workspace.damage().empty()) result.damage += "workspace: " + workspace.damage() + "; ";
+  if (other.k != step.other.k || other.v != step.other.v)
+    result.damage += "the KV cache of another layer changed; ";
+  return result;
+}
+
+}  // namespace tokamak::test

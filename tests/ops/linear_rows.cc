@@ -1,0 +1,129 @@
+// linear and linear_glu over every weight dtype, with each option, at odd sizes.
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cpu/element.h"
+#include "op_table.h"
+#include "ops/linear.h"
+
+namespace tokamak::test {
+namespace {
+
+struct Size {
+  int64_t n, k;
+};
+
+bool is_weight_dtype(DType t) { return is_block_format(t) || is_activation_dtype(t); }
+
+std::vector<Size> sizes_of(DType t) {
+  if (info(t).block_elems == 256) return {{33, 256}, {5, 768}};
+  if (is_block_format(t)) return {{1, 32}, {33, 96}, {65, 576}};
+  return {{1, 1}, {3, 31}, {33, 65}, {65, 576}};
+}
+
+std::vector<ValueType> inputs_of(Op op, const LinearAttrs& a, DType x, DType w, Size size,
+                                 Symbol rows) {
+  const ValueType weight{w, {size.n, size.k}, true}, vector{DType::f32, {size.n}, true};
+  std::vector<ValueType> in = {{x, {rows, size.k}}, weight};
+  if (op == Op::linear_glu) in.push_back(weight);
+  if (a.has_bias) in.push_back(vector);
+  if (a.has_bias && op == Op::linear_glu) in.push_back(vector);
+  if (a.has_residual) in.push_back({x, {rows, size.n}});
+  return in;
+}
+
+template <Op op>
+std::vector<OpSignature> signatures() {
+  std::vector<OpSignature> all;
+  const auto add = [&](LinearAttrs a, DType x, DType w, Size size, Symbol rows = Symbol::tokens) {
+    if (op == Op::linear_glu) a.has_residual = false;
+    all.push_back(make_signature(op, a.to_attrs(), inputs_of(op, a, x, w, size, rows)));
+  };
+  const Activation usual = op == Op::linear_glu ? Activation::silu : Activation::none;
+  for (int i = 0; i < kDTypeCount; ++i) {
+    const DType w = static_cast<DType>(i);
+    if (!is_weight_dtype(w)) continue;
+    for (const Size size : sizes_of(w)) add({usual}, DType::f32, w, size);
+    add({Activation::gelu_tanh, true, true}, DType::f32, w, sizes_of(w).back());
+  }
+  for (const Activation a :
+       {Activation::none, Activation::silu, Activation::gelu, Activation::gelu_tanh,
+        Activation::relu, Activation::sigmoid, Activation::tanh})
+    add({a, true}, DType::f32, DType::f32, {33, 65});
+  for (const DType x : kActivationTypes) add({usual, false, true}, x, x, {33, 64});
+  add({usual}, DType::f32, DType::bf16, {130, 64}, Symbol::sequences);
+  return all;
+}
+
+struct Dot {
+  double sum = 0, size = 0;  // the products; what an error is measured against
+};
+
+// With block weights activations may be rounded to 8 bits, one scale a block: the largest of a
+// block then counts for all of it.
+Dot dot(const HostTensor& x, int64_t t, const HostTensor& w, int64_t n) {
+  Dot d;
+  const int64_t block = info(w.type.dtype).block_elems;
+  for (int64_t begin = 0; begin < x.width(); begin += block) {
+    double largest = 0, weights = 0;
+    for (int64_t i = begin; i < begin + block; ++i) {
+      d.sum += x.at(t, i) * w.at(n, i);
+      largest = std::max(largest, std::fabs(x.at(t, i)));
+      weights += std::fabs(w.at(n, i));
+    }
+    d.size += largest * weights;
+  }
+  return d;
+}
+
+std::vector<HostTensor> linear(const OpSignature& s, const std::vector<HostTensor>& in,
+                               const TestStep& step, HostKv&) {
+  const LinearAttrs a = LinearAttrs::from(s.attrs);
+  const std::string kind(name(a.activation));
+  HostTensor y = zeros(s.outputs[0], step.context.tokens, step.context.logit_rows);
+  y.magnitude.resize(y.values.size());
+  for (int64_t t = 0; t < y.rows(); ++t)
+    for (int64_t n = 0; n < y.width(); ++n) {
+      Dot d = dot(in[0], t, in[1], n);
+      if (a.has_bias) d.sum += in[2].at(0, n), d.size += std::fabs(in[2].at(0, n));
+      double v = activate_double(kind, d.sum);
+      if (a.has_residual) v += in.back().at(t, n), d.size += std::fabs(in.back().at(t, n));
+      y.values[static_cast<size_t>(t * y.width() + n)] = v;
+      y.magnitude[static_cast<size_t>(t * y.width() + n)] = d.size;
+    }
+  return {y};
+}
+
+std::vector<HostTensor> linear_glu(const OpSignature& s, const std::vector<HostTensor>& in,
+                                   const TestStep& step, HostKv&) {
+  const LinearAttrs attrs = LinearAttrs::from(s.attrs);
+  const std::string kind(name(attrs.activation));
+  HostTensor y = zeros(s.outputs[0], step.context.tokens, step.context.logit_rows);
+  y.magnitude.resize(y.values.size());
+  for (int64_t t = 0; t < y.rows(); ++t)
+    for (int64_t n = 0; n < y.width(); ++n) {
+      Dot a = dot(in[0], t, in[1], n), b = dot(in[0], t, in[2], n);
+      if (attrs.has_bias) a.sum += in[3].at(0, n), b.sum += in[4].at(0, n);
+      const double gate = activate_double(kind, a.sum);
+      y.values[static_cast<size_t>(t * y.width() + n)] = gate * b.sum;
+      // The error of one factor times the size of the other.
+      y.magnitude[static_cast<size_t>(t * y.width() + n)] =
+          1.2 * a.size * std::fabs(b.sum) + std::fabs(gate) * b.size + a.size * b.size * 0.02;
+    }
+  return {y};
+}
+
+// Activations that are quantized to 8 bits have no infinity; and a gate that float32 rounds to 0,
+// times infinity, is NaN where the exact product is infinite.
+bool nonfinite(const OpSignature& s) {
+  return s.op == Op::linear && !is_block_format(s.inputs[1].dtype);
+}
+
+}  // namespace
+
+void add_linear_rows(std::vector<OpRow>& table) {
+  table.push_back({Op::linear, signatures<Op::linear>, linear, nonfinite});
+  table.push_back({Op::linear_glu, signatures<Op::linear_glu>, linear_glu, nonfinite});
+}
+
+}  // namespace tokamak::test

@@ -1,0 +1,212 @@
+// Every tactic that the backend lists, on every ISA level that this machine runs, against the
+// table.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/cpu_tactic.h"
+#include "backend/cpu/element.h"
+#include "launcher.h"
+#include "op_table.h"
+#include "ops/attention.h"
+
+namespace tokamak::test {
+namespace {
+
+constexpr uint64_t kSeed = 20261121;
+constexpr int kWorkerCounts[] = {1, 2, 3, 8};
+
+// Backends by level and number of workers, made once.
+Backend& backend_of(Isa isa, int workers) {
+  static std::map<std::pair<Isa, int>, std::unique_ptr<Backend>> made;
+  auto& b = made[{isa, workers}];
+  if (!b) b = make_cpu_backend({workers, std::string(name(isa)), true, 0});
+  return *b;
+}
+
+double largest_of(DType t) { return t == DType::f16 ? 65000 : 3.4e38; }
+
+// Empty when every element is within its tolerance and, where the tensor is large enough for
+// statistics, the whole is too.
+std::string mismatch(const HostTensor& got, const HostTensor& want, const Tolerance& tolerance,
+                     bool whole) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < want.values.size(); ++i) {
+    const double g = got.values[i], w = want.values[i];
+    if (std::isnan(w) && std::isnan(g)) continue;
+    if (w == g) {
+      size += std::isfinite(w) ? w * w : 0;
+      continue;
+    }
+    // A result may be infinite where the double is merely beyond the dtype's range.
+    if (std::isinf(g) && g * w > 0 && std::fabs(w) > largest_of(got.type.dtype)) continue;
+    const double magnitude = std::max(std::fabs(w), want.magnitude.empty() ? 0 : want.magnitude[i]);
+    const double allowed = tolerance.element * magnitude + 1e-7 * (tolerance.element > 0);
+    if (!(std::fabs(g - w) <= allowed))
+      return fmt::format("element {} of row {}: found {}, expected {} ± {}",
+                         i % static_cast<size_t>(want.width()),
+                         i / static_cast<size_t>(want.width()), g, w, allowed);
+    error += (g - w) * (g - w);
+    size += w * w;
+  }
+  const double floor = 1e-12 * static_cast<double>(want.values.size());
+  if (whole && want.values.size() >= 200 && error > tolerance.nmse * size + floor)
+    return fmt::format("squared error {} of {}: more than {}", error, size, tolerance.nmse);
+  return {};
+}
+
+// New rows within the dtype's rounding of the expected ones, all others untouched.
+std::string cache_mismatch(const HostKv& got, const HostKv& want, const HostKv& before,
+                           DType dtype) {
+  const double step = dtype == DType::f32 ? 1e-5 : dtype == DType::f16 ? 1e-3 : 8e-3;
+  const size_t size = static_cast<size_t>(info(dtype).block_bytes);
+  for (const auto part : {&HostKv::k, &HostKv::v})
+    for (size_t i = 0; i < (want.*part).size() / size; ++i) {
+      const auto same = [&](const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+        return std::equal(a.begin() + i * size, a.begin() + (i + 1) * size, b.begin() + i * size);
+      };
+      if (same(got.*part, want.*part)) continue;
+      const int64_t at = static_cast<int64_t>(i);
+      const double g = load_element(dtype, (got.*part).data(), at);
+      const double w = load_element(dtype, (want.*part).data(), at);
+      const bool untouched = same(want.*part, before.*part);
+      if (untouched || !(std::fabs(g - w) <= step * (std::fabs(w) + 0.01)))
+        return fmt::format("{} cache element {}: found {}, expected {}{}",
+                           part == &HostKv::k ? "K" : "V", i, g, w,
+                           untouched ? " (not this step's)" : "");
+    }
+  return {};
+}
+
+// One signature on one step, filled one way: the reference once, then every tactic.
+class Trial {
+ public:
+  Trial(const OpRow& row, const OpSignature& s, const StepShape& shape, Fill fill, uint64_t seed)
+      : s_(s),
+        fill_(fill),
+        seed_(seed),
+        rng_(seed),
+        step_(shape, vocab(s), kv(s).first, kv(s).second, rng_) {
+    for (const ValueType& t : s.inputs) {
+      inputs_.push_back(random_tensor(t, step_.context.tokens, step_.context.logit_rows,
+                                      t.dtype == DType::i32 ? Fill::gaussian : fill, rng_));
+    }
+    set_step_inputs();
+    want_cache_ = step_.cache;
+    want_ = row.reference(s, inputs_, step_, want_cache_);
+  }
+
+  // False after a failure.
+  bool check(Backend& backend, const Tactic& tactic, bool strided) {
+    const LaunchResult got = run_tactic(backend, tactic, s_, inputs_, step_, strided);
+    std::string problem = got.damage;
+    for (size_t i = 0; i < want_.size() && problem.empty(); ++i)
+      problem = mismatch(got.outputs[i], want_[i], tolerance_of(s_, step_.shape),
+                         fill_ == Fill::gaussian);
+    if (problem.empty() && s_.op == Op::attention)
+      problem = cache_mismatch(got.cache, want_cache_, step_.cache, step_.shape.kv_dtype);
+    if (problem.empty()) return true;
+    ADD_FAILURE() << tactic.name() << " at level " << backend.properties().isa << ", "
+                  << backend.properties().workers << " workers, step " << step_.shape.name
+                  << " (KV " << name(step_.shape.kv_dtype) << "), " << name(fill_)
+                  << (strided ? ", strided" : "") << ", seed " << seed_ << "\n  " << s_.key()
+                  << "\n  " << problem;
+    return false;
+  }
+
+ private:
+  static int64_t vocab(const OpSignature& s) {
+    return s.op == Op::embedding ? s.inputs[1].shape[0].size : 1000;
+  }
+  static std::pair<int64_t, int64_t> kv(const OpSignature& s) {
+    if (s.op != Op::attention) return {0, 0};
+    const AttentionAttrs a = AttentionAttrs::from(s.attrs);
+    return {a.kv_heads, a.head_dim};
+  }
+  void set_ints(size_t input, const std::vector<int32_t>& v) {
+    for (size_t i = 0; i < v.size(); ++i) {
+      inputs_[input].values[i] = v[i];
+      store_element(DType::i32, inputs_[input].bytes.data(), static_cast<int64_t>(i), v[i]);
+    }
+  }
+  void set_step_inputs() {
+    if (s_.op == Op::embedding) set_ints(0, step_.ids);
+    if (s_.op == Op::rope) set_ints(1, step_.positions);
+    if (s_.op == Op::attention) set_ints(3, step_.positions);
+  }
+
+  const OpSignature& s_;
+  const Fill fill_;
+  const uint64_t seed_;
+  Rng rng_;
+  TestStep step_;
+  std::vector<HostTensor> inputs_, want_;
+  HostKv want_cache_;
+};
+
+// Each tactic on its own level with two workers and on the best level with every worker count.
+void check_tactics(Trial& trial, const OpSignature& s, std::set<std::string>& failed,
+                   std::set<std::string>& ran) {
+  const Isa best = isa_report().best();
+  for (const Tactic* t : backend_of(best, 1).tactics(s.op)) {
+    if (!t->supports(s) || failed.count(std::string(t->name()))) continue;
+    ran.insert(std::string(t->name()));
+    bool good = true;
+    for (const int workers : kWorkerCounts) {
+      Backend& backend = backend_of(best, workers);
+      const Tactic* tactic = find_tactic(backend, s.op, t->name());
+      good = good && trial.check(backend, *tactic, workers % 2 == 1);
+    }
+    const auto* cpu = dynamic_cast<const CpuTactic*>(t);
+    if (good && cpu != nullptr && cpu->level() != best) {
+      Backend& backend = backend_of(cpu->level(), 2);
+      const Tactic* tactic = find_tactic(backend, s.op, t->name());
+      EXPECT_TRUE(tactic != nullptr && tactic->supports(s)) << t->name() << " at its own level";
+      if (tactic != nullptr) good = trial.check(backend, *tactic, true);
+    }
+    if (!good) failed.insert(std::string(t->name()));  // one report per tactic is enough
+  }
+}
+
+class OpTable : public testing::TestWithParam<OpRow> {};
+
+TEST_P(OpTable, EveryTacticMatchesTheReference) {
+  const OpRow& row = GetParam();
+  std::printf("seed %llu\n", static_cast<unsigned long long>(kSeed));
+  uint64_t seed = kSeed;
+  std::set<std::string> failed, ran;
+  const auto shapes = row.op == Op::attention ? attention_step_shapes() : step_shapes();
+  for (const OpSignature& s : row.signatures())
+    for (const StepShape& shape : shapes)
+      for (const Fill fill : {Fill::gaussian, Fill::outliers, Fill::nonfinite}) {
+        if (fill == Fill::nonfinite && !row.nonfinite(s)) continue;
+        Trial trial(row, s, shape, fill, ++seed);
+        check_tactics(trial, s, failed, ran);
+      }
+  std::string names;
+  for (const std::string& n : ran) names += " " + n;
+  std::printf("tactics:%s\n", names.c_str());
+  EXPECT_FALSE(ran.empty());
+}
+
+// Every op has a tactic that is always there, but for views and what other parts provide.
+TEST(OpTable, CoversEveryOp) {
+  std::set<Op> rows;
+  for (const OpRow& row : op_table()) rows.insert(row.op);
+  for (int i = 0; i < kOpCount; ++i) {
+    const Op op = static_cast<Op>(i);
+    const bool elsewhere = op == Op::slice || op == Op::all_reduce || op == Op::all_gather ||
+                           op == Op::send || op == Op::recv || op == Op::plugin;
+    EXPECT_EQ(rows.count(op) == 1, !elsewhere) << name(op);
+    EXPECT_EQ(backend_of(Isa::reference, 1).tactics(op).empty(), elsewhere) << name(op);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OpTable, testing::ValuesIn(op_table()),
+                         [](const auto& i) { return std::string(name(i.param.op)); });
+
+}  // namespace
+}  // namespace tokamak::test

@@ -1,0 +1,104 @@
+#include "test_step.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "backend/cpu/element.h"
+
+namespace tokamak::test {
+
+std::vector<StepShape> step_shapes() {
+  return {{"one_token", {0}, {1}},
+          {"decodes", {4, 32, 69}, {1, 1, 1}},
+          {"prefill", {0}, {7}, true},
+          {"mixed", {17, 40, 0}, {5, 1, 33}},
+          {"long_prefill", {3}, {129}}};
+}
+
+std::vector<StepShape> attention_step_shapes() {
+  std::vector<StepShape> all;
+  for (StepShape s : step_shapes()) {
+    for (const auto& [dtype, block] :
+         {std::pair{DType::f16, 16}, {DType::f32, 8}, {DType::bf16, 64}}) {
+      s.kv_dtype = dtype;
+      s.block_size = block;
+      all.push_back(s);
+    }
+  }
+  all.push_back({"long_context", {700, 0}, {1, 2}, false, DType::f16, 32});
+  return all;
+}
+
+TestStep::TestStep(const StepShape& s, int64_t vocab, int64_t kv_heads, int64_t head_dim, Rng& rng)
+    : shape(s) {
+  const int sequences = static_cast<int>(s.past.size());
+  query_begin.push_back(0);
+  for (int q = 0; q < sequences; ++q) {
+    for (int i = 0; i < s.queries[q]; ++i) {
+      ids.push_back(static_cast<int32_t>(rng() % static_cast<uint64_t>(vocab)));
+      positions.push_back(s.past[q] + i);
+      if (s.all_logits) logit_index.push_back(static_cast<int32_t>(positions.size()) - 1);
+    }
+    query_begin.push_back(static_cast<int32_t>(positions.size()));
+    context_len.push_back(s.past[q] + s.queries[q]);
+    if (!s.all_logits) logit_index.push_back(query_begin.back() - 1);
+  }
+  context.tokens = static_cast<int32_t>(positions.size());
+  context.sequences = sequences;
+  context.logit_rows = static_cast<int32_t>(logit_index.size());
+  if (kv_heads > 0) make_cache(kv_heads, head_dim, rng);
+  context.token_ids = ids.data();
+  context.positions = positions.data();
+  context.query_begin = query_begin.data();
+  context.context_len = context_len.data();
+  context.block_table = block_table.data();
+  context.logit_index = logit_index.data();
+}
+
+void TestStep::make_cache(int64_t kv_heads, int64_t head_dim, Rng& rng) {
+  const int size = shape.block_size;
+  int stride = 0, blocks = 3;  // three that nobody owns
+  for (const int n : context_len) {
+    stride = std::max(stride, (n + size - 1) / size);
+    blocks += (n + size - 1) / size;
+  }
+  std::vector<int32_t> order(static_cast<size_t>(blocks));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), rng);
+  block_table.assign(context_len.size() * static_cast<size_t>(stride), 1 << 30);
+  context.block_table_stride = stride;
+  size_t next = 0;
+  for (size_t q = 0; q < context_len.size(); ++q)
+    for (int b = 0; b < (context_len[q] + size - 1) / size; ++b)
+      block_table[q * static_cast<size_t>(stride) + static_cast<size_t>(b)] = order[next++];
+
+  const int64_t elems = blocks * kv_heads * size * head_dim;
+  cache = {kv_heads, head_dim, {}, {}};
+  cache.k.assign(bytes_of(shape.kv_dtype, elems), std::byte{0xff});  // NaN in every dtype
+  cache.v = cache.k;
+  other = cache;
+  std::normal_distribution<double> normal(0, 1);
+  for (size_t q = 0; q < context_len.size(); ++q)
+    for (int64_t h = 0; h < kv_heads; ++h)
+      for (int64_t j = 0; j < shape.past[q]; ++j)
+        for (int64_t d = 0; d < head_dim; ++d) {
+          const int64_t at = row_of(static_cast<int>(q), h, j) + d;
+          store_element(shape.kv_dtype, cache.k.data(), at, normal(rng));
+          store_element(shape.kv_dtype, cache.v.data(), at, normal(rng));
+        }
+}
+
+int64_t TestStep::row_of(int seq, int64_t kv_head, int64_t j) const {
+  const int64_t size = shape.block_size;
+  const int64_t block =
+      block_table[static_cast<size_t>(seq * context.block_table_stride + j / size)];
+  return ((block * cache.kv_heads + kv_head) * size + j % size) * cache.head_dim;
+}
+
+void TestStep::attach(HostKv& kv) {
+  layers_[0] = {other.k.data(), other.v.data()};
+  layers_[1] = {kv.k.data(), kv.v.data()};
+  context.kv = {shape.kv_dtype, shape.block_size, layers_};
+}
+
+}  // namespace tokamak::test
