@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "api/random_weights.h"
 #include "backend/cpu/cpu_backend.h"
 #include "base/log.h"
 #include "formats/atomic_output.h"
@@ -31,11 +32,11 @@ BuildLimits make_limits(const BuildOptions& o, const ModelConfig& config) {
 }
 
 DType kv_dtype(const BuildOptions& o, const ModelConfig& config) {
-  if (o.kv_cache_dtype == "auto") return config.dtype == DType::f32 ? DType::f32 : DType::f16;
+  const bool exact = config.dtype == DType::f32 && config.quantization.quant_algo.empty();
+  if (o.kv_cache_dtype == "auto") return exact ? DType::f32 : DType::f16;
   const DType t = parse_dtype(o.kv_cache_dtype);
   if (t != DType::f32 && t != DType::f16 && t != DType::bf16)
-    fail("--kv_cache_dtype is '{}', expected auto, float32, float16 or bfloat16",
-         o.kv_cache_dtype);
+    fail("--kv_cache_dtype is '{}', expected auto, float32, float16 or bfloat16", o.kv_cache_dtype);
   return t;
 }
 
@@ -72,6 +73,7 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   engine.pretrained = config.to_json();
   engine.limits = compile.limits;
   engine.kv_cache_dtype = compile.kv_dtype;
+  engine.debug_tensors = compile.debug_tensors;
   engine.device = backend.properties().name;
   engine.isa = backend.properties().isa;
   write_file(directory.path() / "config.json", engine.to_json().dump(2) + "\n");
@@ -99,8 +101,14 @@ std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
 CompileReport build(const BuildOptions& options, Backend& backend) {
   const Checkpoint checkpoint = Checkpoint::open(options.checkpoint_dir, 0);
   const auto source = make_checkpoint_source(checkpoint);
-  return build_into(options, checkpoint.config(), backend, *source,
-                    checkpoint_weights(checkpoint));
+  return build_into(options, checkpoint.config(), backend, *source, checkpoint_weights(checkpoint));
+}
+
+CompileReport build_random(const std::filesystem::path& model_config, DType weight_dtype,
+                           const BuildOptions& options, Backend& backend) {
+  const ModelConfig config = read_any_config(model_config, weight_dtype);
+  const auto source = make_random_source(1);
+  return build_into(options, config, backend, *source, decoder_weight_shapes(config, weight_dtype));
 }
 
 CompileReport build(const BuildOptions& options) {

@@ -15,12 +15,12 @@ struct BuildOptions {
   int64_t max_beam_width = 0;
   std::string kv_cache_dtype = "auto";  // auto: float32 for float32 checkpoints, else float16
   bool tuning = true;
-  std::filesystem::path timing_cache;   // read when it exists, and written
+  std::filesystem::path timing_cache;  // read when it exists, and written
   std::string debug_tensors;
   std::string device = "cpu";
   int workers = 0;
   bool overwrite = false;
-  bool quiet = false;                   // no memory table
+  bool quiet = false;  // no memory table
 };
 
 // "cpu"; Error lists the known devices.
@@ -30,7 +30,9 @@ std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
 CompileReport build(const BuildOptions& options);
 // With a backend that the caller has.
 CompileReport build(const BuildOptions& options, Backend& backend);
-// From generated weights of a model's shape (its config.json of either kind): for benchmarks.
+// From generated weights of a model's shape: model_config is a Hugging Face config.json (or the
+// directory with it) or a checkpoint's. Matrices get weight_dtype (block formats too). For
+// benchmarks.
 CompileReport build_random(const std::filesystem::path& model_config, DType weight_dtype,
                            const BuildOptions& options, Backend& backend);
 

@@ -32,6 +32,7 @@ Json EngineConfig::to_json() const {
             {"max_num_tokens", limits.max_num_tokens},
             {"max_beam_width", limits.max_beam_width},
             {"kv_cache_dtype", info(kv_cache_dtype).long_name},
+            {"debug_tensors", debug_tensors},
             {"device", device},
             {"isa", isa}}}};
 }
@@ -48,6 +49,7 @@ EngineConfig EngineConfig::from_json(const Json& json, const std::string& source
     c.limits.max_num_tokens = b.at("max_num_tokens").get<int64_t>();
     c.limits.max_beam_width = b.at("max_beam_width").get<int64_t>();
     c.kv_cache_dtype = parse_dtype(b.at("kv_cache_dtype").get<std::string>());
+    c.debug_tensors = b.value("debug_tensors", "");
     c.device = b.at("device").get<std::string>();
     c.isa = b.at("isa").get<std::string>();
     c.limits.validate();
@@ -74,12 +76,18 @@ bool is_engine_directory(const std::filesystem::path& directory) {
 }
 
 std::span<const std::string_view> text_files() {
-  static constexpr std::array<std::string_view, 10> kFiles = {
-      "tokenizer.json",          "tokenizer.model",
-      "tokenizer.gguf",          "tokenizer_config.json",
-      "special_tokens_map.json", "added_tokens.json",
-      "chat_template.jinja",     "chat_template.json",
-      "generation_config.json",  "vocab.txt"};
+  static constexpr std::array<std::string_view, 12> kFiles = {"tokenizer.json",
+                                                              "tokenizer.model",
+                                                              "tokenizer.gguf",
+                                                              "tokenizer_config.json",
+                                                              "special_tokens_map.json",
+                                                              "added_tokens.json",
+                                                              "chat_template.jinja",
+                                                              "chat_template.json",
+                                                              "generation_config.json",
+                                                              "vocab.txt",
+                                                              "vocab.json",
+                                                              "merges.txt"};
   return kFiles;
 }
 

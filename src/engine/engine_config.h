@@ -28,7 +28,8 @@ struct EngineConfig {
   Json pretrained;      // the checkpoint's config.json
   BuildLimits limits;
   DType kv_cache_dtype = DType::f16;
-  std::string device, isa;  // tuned for
+  std::string device, isa;    // tuned for
+  std::string debug_tensors;  // glob that was given at build
   Json to_json() const;
   static EngineConfig from_json(const Json& json, const std::string& source);
 };

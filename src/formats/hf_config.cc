@@ -54,7 +54,7 @@ double ratio(const ModelConfig& c, int64_t original) {
 }  // namespace
 
 HfConfig load_hf_config(const fs::path& directory) {
-  const fs::path path = directory / "config.json";
+  const fs::path path = fs::is_regular_file(directory) ? directory : directory / "config.json";
   if (!fs::exists(path)) fail("'{}' has no config.json", directory.string());
   HfConfig out;
   out.source = path.string();

@@ -20,7 +20,8 @@ struct HfConfig {
   JsonFields fields() const { return JsonFields(text, source); }
 };
 
-// Throws Error naming the file; weights quantized in some scheme are refused with its name.
+// A directory with a config.json, or the file itself. Throws Error naming the file; weights
+// quantized in some scheme are refused with its name.
 HfConfig load_hf_config(const std::filesystem::path& directory);
 
 // Adds the class defaults of transformers for fields that config.json leaves out.

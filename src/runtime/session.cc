@@ -281,6 +281,7 @@ LogitRows Session::step(std::span<const SequenceInput> inputs) {
   while (left > 0) {
     const Chunk chunk = next_chunk(inputs);
     TOKAMAK_ASSERT(chunk.tokens > 0);
+    if (launch_hook_) launch_hook_();
     launch(chunk);
     if (debug_) emit_debug(chunk);
     left -= chunk.tokens;

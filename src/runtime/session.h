@@ -81,6 +81,8 @@ class Session {
 
   // Called after each launch of the plan with every debug output.
   void set_debug_sink(std::function<void(const DebugTensor&)> sink) { debug_ = std::move(sink); }
+  // Called before each launch of the plan.
+  void set_launch_hook(std::function<void()> hook) { launch_hook_ = std::move(hook); }
   // Microseconds of each step of the plan, added up over launches, while set.
   struct Profile {
     std::vector<double> us;            // per plan step
@@ -124,6 +126,7 @@ class Session {
   std::vector<double> times_;
   StepContext context_;
   std::function<void(const DebugTensor&)> debug_;
+  std::function<void()> launch_hook_;
   Profile* profile_ = nullptr;
 };
 

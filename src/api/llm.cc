@@ -1,0 +1,251 @@
+#include "tokamak/llm.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "api/build.h"
+#include "api/debug_dump.h"
+#include "api/generation_config.h"
+#include "api/model_cache.h"
+#include "api/text_stream.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "formats/model_config.h"
+#include "runtime/generation.h"
+#include "runtime/session.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace tokamak {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::optional<Tokenizer> load_tokenizer(const fs::path& directory) {
+  for (const char* file : {"tokenizer.json", "tokenizer.model", "tokenizer.gguf", "vocab.txt"}) {
+    std::error_code ignored;
+    if (fs::is_regular_file(directory / file, ignored)) return Tokenizer::load(directory);
+  }
+  return std::nullopt;
+}
+
+// chat_template.jinja, or the field of chat_template.json or tokenizer_config.json.
+std::optional<std::string> find_chat_template(const fs::path& directory) {
+  std::error_code ignored;
+  if (fs::is_regular_file(directory / "chat_template.jinja", ignored))
+    return read_text(directory / "chat_template.jinja");
+  for (const char* file : {"chat_template.json", "tokenizer_config.json"}) {
+    if (!fs::is_regular_file(directory / file, ignored)) continue;
+    const Json json = load_json(directory / file);
+    const auto it = json.find("chat_template");
+    if (it == json.end()) continue;
+    if (it->is_string()) return it->get<std::string>();
+    if (!it->is_array()) continue;
+    for (const Json& named : *it)  // several named templates
+      if (named.value("name", "") == "default") return named.value("template", "");
+  }
+  return std::nullopt;
+}
+
+SessionOptions session_options(const LLMOptions& o) {
+  SessionOptions s;
+  s.max_num_tokens = o.max_num_tokens;
+  s.kv_tokens = o.kv_cache_tokens;
+  return s;
+}
+
+}  // namespace
+
+struct LLM::Impl {
+  Impl(const fs::path& model, LLMOptions o)
+      : options(std::move(o)),
+        backend(make_backend(options.device, options.workers)),
+        directory(engine_of(model, options, *backend)),
+        session(directory, *backend, session_options(options)),
+        config(ModelConfig::from_json(session.config().pretrained,
+                                      (directory / "config.json").string())),
+        tokenizer(load_tokenizer(directory)),
+        defaults(read_generation_config(directory, tokenizer ? &*tokenizer : nullptr)) {
+    if (const auto source = find_chat_template(directory)) chat_template.emplace(*source);
+    if (!options.debug_dir.empty()) {
+      dump = std::make_unique<DebugDump>(options.debug_dir);
+      session.set_debug_sink([this](const DebugTensor& t) { dump->write(t); });
+      session.set_launch_hook([this] { dump->next_step(); });
+    }
+  }
+
+  std::vector<int32_t> prompt_of(const Request& r, size_t index) const;
+  int64_t room(size_t prompt, int64_t wanted) const;
+
+  LLMOptions options;
+  std::unique_ptr<Backend> backend;
+  fs::path directory;
+  Session session;
+  ModelConfig config;
+  std::optional<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;
+  SamplingParams defaults;
+  std::unique_ptr<DebugDump> dump;
+};
+
+std::vector<int32_t> LLM::Impl::prompt_of(const Request& r, size_t index) const {
+  if (!r.tokens.empty()) return r.tokens;
+  if (!tokenizer) fail("'{}' has no tokenizer: give token ids", directory.string());
+  std::vector<int32_t> ids = tokenizer->encode(r.text);
+  if (ids.empty()) fail("prompt {} is empty and the model has no token to begin with", index);
+  return ids;
+}
+
+// Tokens that may follow before the model's positions end.
+int64_t LLM::Impl::room(size_t prompt, int64_t wanted) const {
+  const int64_t most = config.max_position_embeddings;
+  const auto used = static_cast<int64_t>(prompt);
+  if (most <= 0 || used >= most) return wanted;
+  return std::min(wanted, most - used);
+}
+
+LLM::LLM(const fs::path& model, LLMOptions options)
+    : impl_(std::make_unique<Impl>(model, std::move(options))) {}
+LLM::~LLM() = default;
+LLM::LLM(LLM&&) noexcept = default;
+
+namespace {
+
+// Picks the likeliest token; the lowest id wins a tie.
+class Sampler {
+ public:
+  Sampler(const SamplingParams& params, int64_t, std::span<const int32_t>) {
+    if (params.temperature != 0) fail("this build only decodes greedily (temperature 0)");
+  }
+  int32_t next(std::span<const float> logits) const {
+    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+};
+
+// One request while it runs.
+struct Running {
+  Completion completion;
+  std::optional<Sampler> sampler;
+  std::optional<TextStream> stream;
+  const Request* request = nullptr;
+  bool cancelled = false;
+};
+
+bool is_stop_token(const SamplingParams& p, int32_t token) {
+  return !p.ignore_eos && std::find(p.stop_token_ids.begin(), p.stop_token_ids.end(), token) !=
+                              p.stop_token_ids.end();
+}
+
+}  // namespace
+
+std::vector<Completion> LLM::generate(std::span<const Request> requests,
+                                      const StreamCallback& stream) {
+  std::vector<Running> running(requests.size());
+  std::vector<GenerationInput> inputs(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    Running& r = running[i];
+    r.request = &requests[i];
+    requests[i].params.validate();
+    r.completion.prompt_tokens = impl_->prompt_of(requests[i], i);
+    r.sampler.emplace(requests[i].params, impl_->session.vocab_size(), r.completion.prompt_tokens);
+    if (impl_->tokenizer)
+      r.stream.emplace(*impl_->tokenizer, requests[i].params.stop);
+    else if (!requests[i].params.stop.empty())
+      fail("'{}' has no tokenizer: stop strings cannot be found", impl_->directory.string());
+    inputs[i] = {r.completion.prompt_tokens,
+                 impl_->room(r.completion.prompt_tokens.size(), requests[i].params.max_tokens)};
+  }
+
+  GenerationHooks hooks;
+  hooks.choose = [&](size_t i, std::span<const float> logits) {
+    Running& r = running[i];
+    if (r.request->return_logits) r.completion.logits.emplace_back(logits.begin(), logits.end());
+    return r.sampler->next(logits);
+  };
+  hooks.accept = [&](size_t i, int32_t token) {
+    Running& r = running[i];
+    if (is_stop_token(r.request->params, token)) return false;
+    if (!r.stream) return true;
+    const std::string text = r.stream->push(token);
+    if (stream && !text.empty() && !stream(i, text)) r.cancelled = true;
+    return !r.stream->stopped() && !r.cancelled;
+  };
+  std::vector<GenerationOutput> outputs = tokamak::generate(impl_->session, inputs, hooks);
+
+  std::vector<Completion> completions;
+  for (size_t i = 0; i < running.size(); ++i) {
+    Running& r = running[i];
+    Completion& c = r.completion;
+    c.tokens = std::move(outputs[i].tokens);
+    c.first_token_s = outputs[i].first_token_s;
+    c.total_s = outputs[i].total_s;
+    c.finish_reason = r.cancelled ? "cancelled" : outputs[i].stopped ? "stop" : "length";
+    if (r.stream) {
+      const std::string rest = r.stream->finish();
+      if (stream && !rest.empty() && !r.cancelled) stream(i, rest);
+      c.text = r.stream->text();
+    }
+    completions.push_back(std::move(c));
+  }
+  return completions;
+}
+
+void LLM::score(std::span<const int32_t> tokens,
+                const std::function<void(int64_t, std::span<const float>)>& row) {
+  Session& s = impl_->session;
+  struct Sequence {
+    Session& session;
+    int32_t id;
+    ~Sequence() { session.remove_sequence(id); }
+  } sequence{s, s.add_sequence()};
+  s.reserve(static_cast<int64_t>(tokens.size()), 1);
+  for (size_t at = 0; at < tokens.size();) {
+    const auto n = std::min<size_t>(tokens.size() - at, static_cast<size_t>(s.max_logit_rows()));
+    const SequenceInput input{sequence.id, tokens.subspan(at, n), WantLogits::all};
+    const LogitRows logits = s.step({&input, 1});
+    for (size_t i = 0; i < n; ++i)
+      row(static_cast<int64_t>(at + i), logits.row(static_cast<int64_t>(i)));
+    at += n;
+  }
+}
+
+const SamplingParams& LLM::default_params() const { return impl_->defaults; }
+const ModelConfig& LLM::config() const { return impl_->config; }
+const fs::path& LLM::engine_dir() const { return impl_->directory; }
+Session& LLM::session() { return impl_->session; }
+bool LLM::has_chat_template() const { return impl_->chat_template.has_value(); }
+
+const Tokenizer& LLM::tokenizer() const {
+  if (!impl_->tokenizer) fail("'{}' has no tokenizer files", impl_->directory.string());
+  return *impl_->tokenizer;
+}
+
+std::string LLM::apply_chat_template(const std::string& messages_json,
+                                     const std::string& tools_json,
+                                     bool add_generation_prompt) const {
+  if (!impl_->chat_template) fail("'{}' has no chat template", impl_->directory.string());
+  const auto parse = [](const std::string& text, const char* what) {
+    try {
+      return OrderedJson::parse(text);
+    } catch (const nlohmann::json::exception& e) {
+      fail("{} are not JSON: {}", what, e.what());
+    }
+  };
+  OrderedJson variables = OrderedJson::object();
+  variables["messages"] = parse(messages_json, "chat messages");
+  if (!tools_json.empty()) variables["tools"] = parse(tools_json, "tools");
+  variables["add_generation_prompt"] = add_generation_prompt;
+  const auto special = [&](const char* name, std::optional<int32_t> id) {
+    if (id) variables[name] = impl_->tokenizer->piece(*id);
+  };
+  if (impl_->tokenizer) {
+    special("bos_token", impl_->tokenizer->bos_id());
+    special("eos_token", impl_->tokenizer->eos_id());
+    special("unk_token", impl_->tokenizer->unk_id());
+    special("pad_token", impl_->tokenizer->pad_id());
+  }
+  return impl_->chat_template->render(variables);
+}
+
+}  // namespace tokamak

@@ -1,0 +1,56 @@
+#include "api/random_weights.h"
+
+#include <nlohmann/json.hpp>
+
+#include "formats/hf_config.h"
+#include "models/family.h"
+
+namespace tokamak {
+namespace {
+
+std::vector<int64_t> shape_of(const ModelConfig& c, std::string_view name) {
+  const int64_t q = c.num_attention_heads * c.head_size, kv = c.num_key_value_heads * c.head_size;
+  const auto is = [&](std::string_view end) { return name.ends_with(end); };
+  if (is("vocab_embedding.weight") || is("lm_head.weight")) return {c.vocab_size, c.hidden_size};
+  if (is("q_layernorm.weight") || is("k_layernorm.weight")) return {c.head_size};
+  if (is("layernorm.weight") || is("ln_f.weight")) return {c.hidden_size};
+  if (is("attention.qkv.weight")) return {q + 2 * kv, c.hidden_size};
+  if (is("attention.qkv.bias")) return {q + 2 * kv};
+  if (is("attention.dense.weight")) return {c.hidden_size, q};
+  if (is("mlp.fc.weight") || is("mlp.gate.weight")) return {c.intermediate_size, c.hidden_size};
+  if (is("mlp.fc.bias") || is("mlp.gate.bias")) return {c.intermediate_size};
+  if (is("mlp.proj.weight")) return {c.hidden_size, c.intermediate_size};
+  if (is("attention.dense.bias") || is("mlp.proj.bias")) return {c.hidden_size};
+  return {};
+}
+
+}  // namespace
+
+ModelConfig read_any_config(const std::filesystem::path& path, DType weight_dtype) {
+  const bool directory = std::filesystem::is_directory(path);
+  const Json json = load_json(directory ? path / "config.json" : path);
+  ModelConfig config;
+  if (json.contains("architectures")) {
+    HfConfig hf = load_hf_config(path);
+    const Family& family = family_of_architecture(hf.architecture, hf.source);
+    config = model_config_from_hf(std::move(hf), family);
+  } else {
+    config = ModelConfig::from_json(json, path.string());
+  }
+  if (is_block_format(weight_dtype))
+    config.quantization.quant_algo = "GGUF";
+  else
+    config.dtype = weight_dtype;
+  return config;
+}
+
+nn::WeightLookup decoder_weight_shapes(const ModelConfig& config, DType weight_dtype) {
+  return [config, weight_dtype](const std::string& name) -> std::optional<nn::WeightInfo> {
+    std::vector<int64_t> shape = shape_of(config, name);
+    if (shape.empty()) return std::nullopt;
+    const DType dtype = shape.size() == 1 ? DType::f32 : weight_dtype;
+    return nn::WeightInfo{dtype, std::move(shape)};
+  };
+}
+
+}  // namespace tokamak

@@ -1,0 +1,37 @@
+// tokamak build: a checkpoint → an engine.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "api/build.h"
+#include "cli/command.h"
+
+namespace tokamak::cli {
+
+Run declare_build(CLI::App& app) {
+  auto o = std::make_shared<BuildOptions>();
+  app.add_option("--checkpoint_dir", o->checkpoint_dir, "Checkpoint (of tokamak convert)")
+      ->required();
+  app.add_option("--output_dir", o->output_dir, "Engine directory to write")->required();
+  app.add_option("--max_batch_size", o->max_batch_size, "Sequences to tune for (default 8)");
+  app.add_option("--max_input_len", o->max_input_len, "Prompt tokens to tune for (default 1024)");
+  app.add_option("--max_seq_len", o->max_seq_len, "Prompt and answer together (default 2048)");
+  app.add_option("--max_num_tokens", o->max_num_tokens, "Tokens of one step (default 512)");
+  app.add_option("--max_beam_width", o->max_beam_width, "Beams to tune for (default 1)");
+  app.add_option("--kv_cache_dtype", o->kv_cache_dtype, "auto, float32, float16 or bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}))
+      ->capture_default_str();
+  app.add_flag("!--no_tuning", o->tuning, "Choose tactics by estimate instead of by timing");
+  app.add_option("--timing_cache", o->timing_cache, "Measured times: read if it exists, written");
+  app.add_option("--debug_tensors", o->debug_tensors,
+                 "Glob over tensor names that `run --debug_dir` can dump");
+  app.add_option("--device", o->device, "Backend")->capture_default_str();
+  app.add_option("--workers", o->workers, "CPU threads; 0: one per allowed core")
+      ->capture_default_str();
+  app.add_flag("--overwrite", o->overwrite, "Replace an output directory that exists");
+  return [o] {
+    build(*o);
+    return 0;
+  };
+}
+
+}  // namespace tokamak::cli
