@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <sstream>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -78,10 +77,9 @@ std::vector<Ids> read_ids(const TokenizeOptions& o) {
 }
 
 void print_ids(const Ids& ids, std::ostream& out) {
-  fmt::memory_buffer line;
-  for (size_t i = 0; i < ids.size(); ++i)
-    fmt::format_to(std::back_inserter(line), "{}{}", i > 0 ? "," : "", ids[i]);
-  out << '[' << std::string_view(line.data(), line.size()) << "]\n";
+  out << '[';
+  for (size_t i = 0; i < ids.size(); ++i) out << (i > 0 ? "," : "") << ids[i];
+  out << "]\n";
 }
 
 void print_text(const Tokenizer& tokenizer, const Ids& ids, bool skip_special, std::ostream& out) {
