@@ -1,4 +1,4 @@
-// What follows a linear moves into it: a bias, an activation, a residual.
+// What follows a linear moves into it: an activation, a residual (biases: fuse_bias).
 #include "graph/passes/passes.h"
 #include "graph/passes/rewrite.h"
 #include "ops/linear.h"
@@ -9,22 +9,6 @@ namespace {
 // The linear that makes v, when nothing else reads v.
 const Node* own_linear(const GraphIndex& index, ValueId v) {
   return index.used_once(v) ? index.made_by(v, Op::linear) : nullptr;
-}
-
-std::optional<Rewrite> bias(Graph& graph, const GraphIndex& index, const Node& root) {
-  for (int i : {0, 1}) {
-    const Node* linear = own_linear(index, root.inputs[i]);
-    if (!linear) continue;
-    LinearAttrs attrs = LinearAttrs::from(linear->attrs);
-    if (attrs.has_bias || attrs.activation != Activation::none) continue;
-    const ValueId vector = root.inputs[1 - i];
-    if (!index.is_vector(vector, index.type(root.inputs[i]).shape.back().size)) continue;
-    attrs.has_bias = true;
-    std::vector<ValueId> inputs = linear->inputs;
-    inputs.insert(inputs.begin() + 2, vector);
-    return replace_by(graph, root, Op::linear, attrs.to_attrs(), std::move(inputs));
-  }
-  return std::nullopt;
 }
 
 // A sum that a norm reads belongs to the norm (fuse_add_norm).
@@ -68,7 +52,6 @@ std::optional<Rewrite> activation(Graph& graph, const GraphIndex& index, const N
 std::optional<Rewrite> fuse(Graph& graph, const GraphIndex& index, const Node& root) {
   if (root.op == Op::unary) return activation(graph, index, root);
   if (!is_kind(root, Op::binary, "add")) return std::nullopt;
-  if (auto r = bias(graph, index, root)) return r;
   return residual(graph, index, root);
 }
 

@@ -8,7 +8,7 @@
 namespace tokamak {
 namespace {
 
-constexpr std::array<Pass, 14> kDefault = {{
+constexpr std::array<Pass, 15> kDefault = {{
     {"constants", "arithmetic on constants, and with 0 and 1", fold_constants},
     {"casts", "casts that change nothing, or that another undoes", fold_casts},
     {"views", "reshapes and slices that change nothing or follow each other", fold_views},
@@ -18,10 +18,11 @@ constexpr std::array<Pass, 14> kDefault = {{
     {"rms_norm", "RMS norm written out", recognize_rms_norm},
     {"layer_norm", "layer norm written out", recognize_layer_norm},
     {"attention", "rope and the norm of q and k into attention", fuse_attention},
+    {"bias", "a vector added to a linear", fuse_bias},
     {"glu", "activation(a) * b, with the two linears where possible", fuse_glu},
     {"join_linears", "linears that share their input (q, k, v) as one", join_linears},
     {"add_norm", "residual add with the norm that follows", fuse_add_norm},
-    {"epilogue", "bias, activation and residual into the linear before", fuse_linear_epilogue},
+    {"epilogue", "activation and residual into the linear before", fuse_linear_epilogue},
     {"dead_code", "nodes without use", dead_code},
 }};
 // A pass list that keeps rewriting is a bug; graphs settle in three or four rounds.

@@ -13,6 +13,7 @@ int recognize_softcap(Graph& graph);
 int recognize_rms_norm(Graph& graph);
 int recognize_layer_norm(Graph& graph);
 int fuse_attention(Graph& graph);
+int fuse_bias(Graph& graph);
 int fuse_glu(Graph& graph);
 int join_linears(Graph& graph);
 int fuse_add_norm(Graph& graph);
