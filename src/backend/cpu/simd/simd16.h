@@ -73,6 +73,7 @@ TOKAMAK_INLINE I16x ibroadcast(const void* p) {
 TOKAMAK_INLINE I16x iload(const void* p) { return {_mm512_loadu_si512(p)}; }
 TOKAMAK_INLINE I16x iand(I16x a, I16x b) { return {_mm512_and_si512(a.v, b.v)}; }
 TOKAMAK_INLINE I16x ior(I16x a, I16x b) { return {_mm512_or_si512(a.v, b.v)}; }
+TOKAMAK_INLINE I16x ixor(I16x a, I16x b) { return {_mm512_xor_si512(a.v, b.v)}; }
 TOKAMAK_INLINE I16x iadd(I16x a, I16x b) { return {_mm512_add_epi32(a.v, b.v)}; }
 template <int N>
 TOKAMAK_INLINE I16x shift_right(I16x a) {
@@ -108,6 +109,42 @@ TOKAMAK_INLINE F16x load_u8(const void* p) {
 TOKAMAK_INLINE F16x load_i8(const void* p) {
   return {
       _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
+}
+
+// Lane i: the sum of a[i].
+TOKAMAK_INLINE F16x sums_of(const F16x (&a)[16]) {
+  __m512 quad[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512 p = _mm512_add_ps(_mm512_unpacklo_ps(a[4 * i].v, a[4 * i + 1].v),
+                                   _mm512_unpackhi_ps(a[4 * i].v, a[4 * i + 1].v));
+    const __m512 q = _mm512_add_ps(_mm512_unpacklo_ps(a[4 * i + 2].v, a[4 * i + 3].v),
+                                   _mm512_unpackhi_ps(a[4 * i + 2].v, a[4 * i + 3].v));
+    const __m512d pd = _mm512_castps_pd(p), qd = _mm512_castps_pd(q);
+    quad[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(pd, qd)),
+                            _mm512_castpd_ps(_mm512_unpackhi_pd(pd, qd)));
+  }
+  const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(quad[0], quad[1], 0x88),
+                                 _mm512_shuffle_f32x4(quad[0], quad[1], 0xdd));
+  const __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2], quad[3], 0x88),
+                                 _mm512_shuffle_f32x4(quad[2], quad[3], 0xdd));
+  return {_mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd))};
+}
+// x - n * pi/2 in double arithmetic, n = the nearest integer.
+TOKAMAK_INLINE __m256 reduce_eight(__m256 x, __m256i& n) {
+  const __m512d d = _mm512_cvtps_pd(x);
+  const __m512d q =
+      _mm512_roundscale_pd(_mm512_mul_pd(d, _mm512_set1_pd(0.63661977236758134308)), 8);
+  n = _mm512_cvtpd_epi32(q);
+  const __m512d r = _mm512_fnmadd_pd(q, _mm512_set1_pd(1.57079632679489655800), d);
+  return _mm512_cvtpd_ps(_mm512_fnmadd_pd(q, _mm512_set1_pd(6.12323399573676603587e-17), r));
+}
+TOKAMAK_INLINE F16x reduce_half_pi(F16x x, I16x& n) {
+  __m256i lo, hi;
+  const __m256 a = reduce_eight(_mm512_castps512_ps256(x.v), lo);
+  const __m256 b = reduce_eight(_mm512_extractf32x8_ps(x.v, 1), hi);
+  n = {_mm512_inserti32x8(_mm512_castsi256_si512(lo), hi, 1)};
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1)};
 }
 
 // acc + sum of four products per lane; w unsigned bytes, x signed bytes.
@@ -231,6 +268,7 @@ TOKAMAK_INLINE I16x iload(const void* p) {
   }
 TOKAMAK_EACH(iand, _mm256_and_si256)
 TOKAMAK_EACH(ior, _mm256_or_si256)
+TOKAMAK_EACH(ixor, _mm256_xor_si256)
 TOKAMAK_EACH(iadd, _mm256_add_epi32)
 #undef TOKAMAK_EACH
 template <int N>
@@ -285,6 +323,42 @@ TOKAMAK_INLINE F16x load_i8(const void* p) {
   const __m128i b = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return to_float({_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))});
 }
+TOKAMAK_INLINE __m256 sums_of_eight(const F16x* a) {
+  const auto half = [a](int i) __attribute__((always_inline)) {
+    return _mm256_add_ps(a[i].lo, a[i].hi);
+  };
+  const __m256 p =
+      _mm256_hadd_ps(_mm256_hadd_ps(half(0), half(1)), _mm256_hadd_ps(half(2), half(3)));
+  const __m256 q =
+      _mm256_hadd_ps(_mm256_hadd_ps(half(4), half(5)), _mm256_hadd_ps(half(6), half(7)));
+  return _mm256_add_ps(_mm256_permute2f128_ps(p, q, 0x20), _mm256_permute2f128_ps(p, q, 0x31));
+}
+// Lane i: the sum of a[i].
+TOKAMAK_INLINE F16x sums_of(const F16x (&a)[16]) {
+  return {sums_of_eight(a), sums_of_eight(a + 8)};
+}
+// x - n * pi/2 in double arithmetic, n = the nearest integer.
+TOKAMAK_INLINE __m128 reduce_four(__m128 x, __m128i& n) {
+  const __m256d d = _mm256_cvtps_pd(x);
+  const __m256d q = _mm256_round_pd(_mm256_mul_pd(d, _mm256_set1_pd(0.63661977236758134308)),
+                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  n = _mm256_cvtpd_epi32(q);
+  const __m256d r = _mm256_fnmadd_pd(q, _mm256_set1_pd(1.57079632679489655800), d);
+  return _mm256_cvtpd_ps(_mm256_fnmadd_pd(q, _mm256_set1_pd(6.12323399573676603587e-17), r));
+}
+TOKAMAK_INLINE __m256 reduce_eight(__m256 x, __m256i& n) {
+  __m128i lo, hi;
+  const __m128 a = reduce_four(_mm256_castps256_ps128(x), lo);
+  const __m128 b = reduce_four(_mm256_extractf128_ps(x, 1), hi);
+  n = _mm256_set_m128i(hi, lo);
+  return _mm256_set_m128(b, a);
+}
+TOKAMAK_INLINE F16x reduce_half_pi(F16x x, I16x& n) {
+  F16x r;
+  r.lo = reduce_eight(x.lo, n.lo);
+  r.hi = reduce_eight(x.hi, n.hi);
+  return r;
+}
 TOKAMAK_INLINE __m256i dot_u8_half(__m256i acc, __m256i w, __m256i x) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 }
@@ -330,6 +404,24 @@ TOKAMAK_INLINE F16x tanh(F16x x) {
   const F16x small = fma(mul(p, s), x, x);
   const F16x big = sub(set1(1.0f), div(set1(2.0f), add(set1(1.0f), exp(add(a, a)))));
   return select_le(a, set1(0.625f), small, copy_sign(big, x));
+}
+
+// cos and sin of angles in radians; the reduction is exact for every float below 2^30.
+TOKAMAK_INLINE void cos_sin(F16x x, F16x& c, F16x& s) {
+  I16x n;
+  const F16x r = reduce_half_pi(x, n), z = mul(r, r);
+  F16x p = fma(set1(-1.9515295891e-4f), z, set1(8.3321608736e-3f));
+  p = fma(p, z, set1(-1.6666654611e-1f));
+  const F16x sine = fma(mul(p, z), r, r);
+  F16x q = fma(set1(2.443315711809948e-5f), z, set1(-1.388731625493765e-3f));
+  q = fma(q, z, set1(4.166664568298827e-2f));
+  const F16x cosine = fma(mul(q, z), z, fma(z, set1(-0.5f), set1(1.0f)));
+  // Odd quadrants swap the two; the sine is negative in quadrants 2, 3, the cosine in 1, 2.
+  const F16x odd = to_float(iand(n, iset1(1))), half = set1(0.5f);
+  const F16x sv = select_le(odd, half, sine, cosine), cv = select_le(odd, half, cosine, sine);
+  const I16x sign = iset1(static_cast<int32_t>(0x80000000u));
+  s = as_float(ixor(as_int(sv), iand(shift_left<30>(n), sign)));
+  c = as_float(ixor(as_int(cv), iand(shift_left<30>(iadd(n, iset1(1))), sign)));
 }
 
 }  // namespace simd
