@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kPrune = 3;  // estimates above this many times the best are not timed
 constexpr size_t kMaxCandidates = 6;
-constexpr int kTimerVersion = 1;  // of the way of timing; part of the device key
+constexpr int kTimerVersion = 2;  // of the way of timing; part of the device key
 
 using Layouts = std::vector<std::string>;  // of a signature's matrix weights, in order
 

@@ -35,6 +35,8 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
       program_(backend, engine_, options.copy_weights),
       kv_(backend, engine_.plan(),
           options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize) {
+  if (plan().logits < 0)
+    fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
   if (program_.reselected_steps() > 0)
     log::warning(
         "engine '{}' was built for {} ({}): {} of {} steps use other tactics on {} ({}); "
