@@ -1,0 +1,118 @@
+#include "runtime/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "base/error.h"
+#include "runtime/candidates.h"
+#include "runtime/logit_kernels.h"
+#include "runtime/philox.h"
+
+namespace tokamak {
+
+namespace {
+
+uint64_t random_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+// The likeliest `count` ids, falling; the lowest id first in a tie.
+std::vector<int32_t> likeliest(std::span<const float> logits, size_t count) {
+  std::vector<int32_t> ids;
+  count = std::min(count, logits.size());
+  if (count == 0) return ids;
+  collect_from(logits, kth_largest(logits, count), ids);
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
+    return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+  });
+  ids.resize(std::min(ids.size(), count));
+  return ids;
+}
+
+}  // namespace
+
+Sampler::Sampler(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt)
+    : processors_(params, vocab_size, prompt),
+      vocab_size_(vocab_size),
+      seed_(params.seed ? *params.seed : random_seed()) {}
+
+int32_t Sampler::next(std::span<const float> logits) {
+  TOKAMAK_ASSERT(static_cast<int64_t>(logits.size()) == vocab_size_);
+  const RowMax raw = row_max(logits);
+  const int64_t step = processors_.output_size();
+  if (raw.has_nan) fail("the model produced NaN logits for output token {}", step);
+  if (raw.value == INFINITY) fail("the model produced infinite logits for output token {}", step);
+  const int32_t token = choose(logits);
+  if (params().logprobs >= 0) note_logprobs(logits, raw.value, token);
+  processors_.append(token);
+  return token;
+}
+
+int32_t Sampler::choose(std::span<const float> logits) {
+  std::span<const float> scores = logits;
+  if (processors_.active()) {
+    scores_.assign(logits.begin(), logits.end());
+    processors_.process(scores_);
+    scores = scores_;
+  }
+  const bool greedy = params().temperature == 0;
+  if (!greedy && params().temperature != 1) {
+    scores_.resize(logits.size());
+    divide(scores, static_cast<float>(params().temperature), scores_);
+    scores = scores_;
+  }
+  const RowMax best = row_max(scores);
+  if (best.has_nan || std::isinf(best.value))
+    fail(
+        "no token is left to choose: check bad_words, logit_bias, min_tokens, "
+        "no_repeat_ngram_size and temperature");
+  if (greedy) return static_cast<int32_t>(index_of(scores, best.value));
+  return draw(scores, best.value);
+}
+
+int32_t Sampler::draw(std::span<const float> scores, float max) const {
+  const double uniform = philox_uniform(seed_, static_cast<uint64_t>(processors_.output_size()));
+  const bool truncated = (params().top_k > 0 && params().top_k < vocab_size_) ||
+                         params().top_p < 1 || params().min_p > 0;
+  if (!truncated) return draw_from_all(scores, max, uniform);
+  const Candidates c =
+      select_candidates(scores, max, params().top_k, params().top_p, params().min_p);
+  double total = 0;
+  for (double w : c.weights) total += w;
+  double left = uniform * total;
+  for (size_t i = 0; i + 1 < c.ids.size(); ++i) {
+    left -= c.weights[i];
+    if (left < 0) return c.ids[i];
+  }
+  return c.ids.back();
+}
+
+int32_t Sampler::draw_from_all(std::span<const float> scores, float max, double uniform) const {
+  std::vector<float> weights(scores.size());
+  double left = uniform * exp_row(scores, max, weights);
+  int32_t last = 0;  // of a token with weight: rounding may leave a rest at the end
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0) continue;
+    last = static_cast<int32_t>(i);
+    left -= weights[i];
+    if (left < 0) break;
+  }
+  return last;
+}
+
+void Sampler::note_logprobs(std::span<const float> logits, float max, int32_t token) {
+  std::vector<float> weights(logits.size());
+  const double log_sum = std::log(exp_row(logits, max, weights)) + max;
+  const auto logprob = [&](int32_t id) {
+    return static_cast<float>(logits[static_cast<size_t>(id)] - log_sum);
+  };
+  TokenLogprobs result;
+  result.token = logprob(token);
+  for (int32_t id : likeliest(logits, static_cast<size_t>(params().logprobs)))
+    result.top.emplace_back(id, logprob(id));
+  logprobs_ = std::move(result);
+}
+
+}  // namespace tokamak

@@ -1,0 +1,47 @@
+// Chooses the tokens of one request. The choice depends on the logits, the request's parameters,
+// history and seed, and on nothing else: not on what else is in the batch.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "runtime/logit_processors.h"
+#include "tokamak/sampling_params.h"
+
+namespace tokamak {
+
+// Of the model's own distribution: before bias, penalties, temperature and truncation.
+struct TokenLogprobs {
+  float token = 0;                             // of the token chosen
+  std::vector<std::pair<int32_t, float>> top;  // the likeliest, falling; lowest id first in a tie
+};
+
+class Sampler {
+ public:
+  // prompt: for the repetition penalty, n-grams and bad words.
+  Sampler(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt);
+
+  // The next token from its logits [vocab]; it counts as output from now on. Error when the logits
+  // hold NaN or +inf, or when every token is banned.
+  int32_t next(std::span<const float> logits);
+
+  // Of the last token; only when params.logprobs >= 0.
+  const std::optional<TokenLogprobs>& logprobs() const { return logprobs_; }
+
+ private:
+  const SamplingParams& params() const { return processors_.params(); }
+  int32_t choose(std::span<const float> logits);
+  int32_t draw(std::span<const float> scores, float max) const;
+  int32_t draw_from_all(std::span<const float> scores, float max, double uniform) const;
+  void note_logprobs(std::span<const float> logits, float max, int32_t token);
+
+  LogitProcessors processors_;
+  int64_t vocab_size_;
+  uint64_t seed_;
+  std::vector<float> scores_;  // [vocab] of the current step
+  std::optional<TokenLogprobs> logprobs_;
+};
+
+}  // namespace tokamak
