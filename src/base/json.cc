@@ -7,8 +7,33 @@
 #include "base/error.h"
 
 namespace tokamak {
+namespace {
+
+// Writing JSON back is recursive, so nesting is limited before it can exhaust the stack.
+constexpr int kMaxDepth = 256;
+
+void check_depth(std::string_view text, const std::string& source) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxDepth) fail("'{}' nests JSON more than {} deep", source, kMaxDepth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+}
+
+}  // namespace
 
 Json parse_json(std::string_view text, const std::string& source) {
+  check_depth(text, source);
   try {
     return Json::parse(text);
   } catch (const Json::exception& e) {

@@ -134,12 +134,9 @@ ModelConfig read_common_config(const HfConfig& config) {
   c.intermediate_size = f.get_int("intermediate_size");
   c.num_hidden_layers = f.get_int("num_hidden_layers");
   c.num_attention_heads = f.get_int("num_attention_heads");
-  if (c.num_attention_heads < 1 || c.num_hidden_layers < 1 || c.num_hidden_layers > 4096)
-    fail(
-        "'{}': num_attention_heads is {} and num_hidden_layers {}, expected at least 1 (and at "
-        "most "
-        "4096 layers)",
-        config.source, c.num_attention_heads, c.num_hidden_layers);
+  if (c.num_attention_heads < 1 || c.num_hidden_layers < 1 || c.num_hidden_layers > kMaxLayers)
+    fail("'{}': num_attention_heads is {} and num_hidden_layers {}, expected 1 to {} each",
+         config.source, c.num_attention_heads, c.num_hidden_layers, kMaxLayers);
   c.num_key_value_heads = f.find_int("num_key_value_heads").value_or(c.num_attention_heads);
   c.head_size = f.find_int("head_dim").value_or(c.hidden_size / c.num_attention_heads);
   c.max_position_embeddings = f.get_int("max_position_embeddings");

@@ -11,7 +11,6 @@ namespace {
 
 // Sizes beyond these are damage, not models; the products of any two stay far inside int64.
 constexpr int64_t kMaxSize = int64_t{1} << 28;
-constexpr int64_t kMaxLayers = 4096;
 
 Json rope_to_json(const RopeScalingConfig& r) {
   Json j = {{"rope_type", r.kind}};
@@ -139,8 +138,8 @@ void ModelConfig::validate(const std::string& source) const {
   check_range(source, "vocab_size", vocab_size, kMaxSize);
   check_range(source, "hidden_size", hidden_size, kMaxSize);
   check_range(source, "num_hidden_layers", num_hidden_layers, kMaxLayers);
-  check_range(source, "num_attention_heads", num_attention_heads, 1 << 16);
-  check_range(source, "num_key_value_heads", num_key_value_heads, 1 << 16);
+  check_range(source, "num_attention_heads", num_attention_heads, kMaxHeads);
+  check_range(source, "num_key_value_heads", num_key_value_heads, kMaxHeads);
   check_range(source, "head_size", head_size, 1 << 16);
   check_range(source, "intermediate_size", intermediate_size, kMaxSize);
   check_range(source, "max_position_embeddings", max_position_embeddings, kMaxSize);

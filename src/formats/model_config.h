@@ -37,6 +37,9 @@ struct QuantizationConfig {
   std::vector<std::string> exclude_modules;
 };
 
+// Beyond these a file is damaged, not large; loops over layers and heads stay bounded.
+inline constexpr int64_t kMaxLayers = 1024, kMaxHeads = 1024;
+
 struct ModelConfig {
   std::string architecture;   // HF class name: "LlamaForCausalLM"
   std::string model_type;     // registry key of the family: "llama", "qwen3", "gemma3" …

@@ -79,9 +79,10 @@ ModelConfig read_common(const GgufModel& m) {
   c.hidden_size = m.get_int("embedding_length");
   c.num_hidden_layers = m.get_int("block_count");
   c.num_attention_heads = m.get_int("attention.head_count");
-  if (c.num_attention_heads < 1)
-    fail("'{}': {} is {}", file.path().string(), m.key("attention.head_count"),
-         c.num_attention_heads);
+  if (c.num_attention_heads < 1 || c.num_hidden_layers < 1 || c.num_hidden_layers > kMaxLayers)
+    fail("'{}': {} is {} and {} is {}, expected 1 to {} each", file.path().string(),
+         m.key("attention.head_count"), c.num_attention_heads, m.key("block_count"),
+         c.num_hidden_layers, kMaxLayers);
   c.num_key_value_heads = m.int_or("attention.head_count_kv", c.num_attention_heads);
   c.head_size = m.int_or("attention.key_length", c.hidden_size / c.num_attention_heads);
   if (const int64_t v = m.int_or("attention.value_length", c.head_size); v != c.head_size)
