@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "formats/model_config.h"
 #include "runtime/generation.h"
+#include "runtime/sampler.h"
 #include "runtime/session.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -111,17 +112,6 @@ LLM::~LLM() = default;
 LLM::LLM(LLM&&) noexcept = default;
 
 namespace {
-
-// Picks the likeliest token; the lowest id wins a tie.
-class Sampler {
- public:
-  Sampler(const SamplingParams& params, int64_t, std::span<const int32_t>) {
-    if (params.temperature != 0) fail("this build only decodes greedily (temperature 0)");
-  }
-  int32_t next(std::span<const float> logits) const {
-    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  }
-};
 
 // One request while it runs.
 struct Running {
