@@ -9,6 +9,11 @@
 
 namespace tokamak {
 
+// Two of the patterns have pre-tokenizers of their own: GPT-2's and one digit at a time.
+inline constexpr std::string_view kGgufGpt2Split =
+    R"~('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)~";
+inline constexpr std::string_view kGgufDigitSplit = R"~(\p{N})~";
+
 struct GgufPreKind {
   std::vector<std::string_view> names;   // tokenizer.ggml.pre
   std::vector<std::string_view> splits;  // regular expressions, one after the other, isolated

@@ -135,13 +135,21 @@ std::vector<BpeMerge> read_merges(const GgufVocab& v) {
   return merges;
 }
 
-void set_byte_level_steps(const GgufPreKind& kind, TokenizerSpec& spec) {
-  for (const std::string_view pattern : kind.splits) {
-    SplitPreTokenizer split;
-    split.pattern = {std::string(pattern), true};
-    spec.pre_tokenizers.emplace_back(std::move(split));
+void add_split(std::string_view pattern, TokenizerSpec& spec) {
+  if (pattern == kGgufDigitSplit) {
+    spec.pre_tokenizers.emplace_back(DigitsPreTokenizer{true});
+    return;
   }
-  spec.pre_tokenizers.emplace_back(ByteLevelPreTokenizer{false, false});
+  SplitPreTokenizer split;
+  split.pattern = {std::string(pattern), true};
+  spec.pre_tokenizers.emplace_back(std::move(split));
+}
+
+void set_byte_level_steps(const GgufPreKind& kind, TokenizerSpec& spec) {
+  // The pattern of GPT-2 is what the byte-level step does by itself.
+  const bool ends_with_gpt2 = kind.splits.back() == kGgufGpt2Split;
+  for (size_t i = 0; i + ends_with_gpt2 < kind.splits.size(); ++i) add_split(kind.splits[i], spec);
+  spec.pre_tokenizers.emplace_back(ByteLevelPreTokenizer{false, ends_with_gpt2});
   spec.decoders.emplace_back(ByteLevelDecoder{});
 }
 
@@ -153,11 +161,7 @@ void set_raw_utf8_steps(const GgufPreKind& kind, const GgufVocab& v, TokenizerSp
     return;
   }
   spec.normalizers.emplace_back(ReplaceNormalizer{{" ", false}, std::string(kSpaceSymbol)});
-  for (const std::string_view pattern : kind.splits) {
-    SplitPreTokenizer split;
-    split.pattern = {std::string(pattern), true};
-    spec.pre_tokenizers.emplace_back(std::move(split));
-  }
+  for (const std::string_view pattern : kind.splits) add_split(pattern, spec);
   spec.decoders.emplace_back(ReplaceDecoder{{std::string(kSpaceSymbol), false}, " "});
   spec.decoders.emplace_back(ByteFallbackDecoder{});
   spec.decoders.emplace_back(FuseDecoder{});

@@ -19,8 +19,13 @@ uint32_t walk(const ByteTrie& trie, uint32_t node, std::string_view text) {
   return node;
 }
 
-bool test_bit(const std::array<uint64_t, 4>& bits, unsigned char i) {
-  return (bits[i / 64] >> (i % 64)) & 1;
+constexpr size_t kRightSides = 257;
+
+// Index of a neighbourhood: the byte before `at`, and the character that begins there.
+size_t neighbourhood(std::string_view text, size_t at) {
+  const size_t right =
+      text.substr(at).starts_with(kSpaceSymbol) ? 256 : static_cast<unsigned char>(text[at]);
+  return static_cast<unsigned char>(text[at - 1]) * kRightSides + right;
 }
 
 }  // namespace
@@ -41,16 +46,26 @@ SpBpe::SpBpe(const SpBpeModel& model, const std::string& source)
   reserved_ = reserved_pieces(model.pieces, types_);
   user_defined_ = user_defined_pieces(model.pieces, types_);
   byte_ids_ = byte_piece_ids(model.pieces, types_);
+  neighbours_.resize(256 * kRightSides);
   for (size_t i = 0; i < n; ++i) {
-    const std::string& piece = model.pieces[i];
-    for (size_t at = piece.find(kSpaceSymbol, 1); at != std::string::npos;
-         at = piece.find(kSpaceSymbol, at + 1)) {
-      const auto before = static_cast<unsigned char>(piece[at - 1]);
-      may_precede_space_[before / 64] |= uint64_t{1} << (before % 64);
-    }
+    note_neighbours(model.pieces[i]);
     // How an unused piece is split depends on all merges before it: then never cut the text.
-    if (types_[i] == PieceType::kUnused && can_form(piece)) may_precede_space_.fill(~uint64_t{0});
+    if (types_[i] == PieceType::kUnused && can_form(model.pieces[i]))
+      neighbours_.assign(neighbours_.size(), true);
   }
+}
+
+void SpBpe::note_neighbours(std::string_view piece) {
+  for (size_t at = 0; at < piece.size(); at += announced_length(piece.substr(at)))
+    if (at > 0) neighbours_[neighbourhood(piece, at)] = true;
+}
+
+// Length of the stretch at the beginning that no piece leaves: merges cannot cross its end.
+size_t SpBpe::word_length(std::string_view text) const {
+  size_t at = announced_length(text);
+  while (at < text.size() && neighbours_[neighbourhood(text, at)])
+    at += announced_length(text.substr(at));
+  return at;
 }
 
 // Whether two symbols exist that may merge to this piece.
@@ -90,7 +105,7 @@ class SpBpeRun {
       propose(top.left, left.next);
     }
     for (int i = symbols_.empty() ? -1 : 0; i != -1; i = symbols_[i].next)
-      emit(text_.substr(symbols_[i].begin, symbols_[i].size), sink);
+      emit(text_.substr(symbols_[i].begin, symbols_[i].size), symbols_[i].node, sink);
     unused_splits_.clear();
   }
 
@@ -139,19 +154,16 @@ class SpBpeRun {
       unused_splits_[text_.substr(l.begin, l.size + r.size)] = l.size;
   }
 
+  // node: where the text ends in the trie of pieces.
   template <typename Sink>
-  void emit(std::string_view text, const Sink& sink) {
-    uint32_t node = walk(m_.reserved_, ByteTrie::kRoot, text);
-    int32_t id = node == kNoPath ? -1 : m_.reserved_.value(node);
-    if (id < 0) {
-      node = walk(m_.pieces_, ByteTrie::kRoot, text);
-      id = node == kNoPath ? -1 : m_.pieces_.value(node);
-    }
+  void emit(std::string_view text, uint32_t node, const Sink& sink) {
+    const uint32_t reserved = walk(m_.reserved_, ByteTrie::kRoot, text);
+    int32_t id = reserved == kNoPath ? -1 : m_.reserved_.value(reserved);
+    if (id < 0 && node != kNoPath) id = m_.pieces_.value(node);
     if (id >= 0 && m_.types_[id] == PieceType::kUnused) {
       if (const auto it = unused_splits_.find(text); it != unused_splits_.end()) {
-        const size_t cut = it->second;
-        emit(text.substr(0, cut), sink);
-        emit(text.substr(cut), sink);
+        for (const auto part : {text.substr(0, it->second), text.substr(it->second)})
+          emit(part, walk(m_.pieces_, ByteTrie::kRoot, part), sink);
         return;
       }
     }
@@ -165,50 +177,26 @@ class SpBpeRun {
   std::unordered_map<std::string_view, size_t> unused_splits_;  // piece → length of its left part
 };
 
-// Words repeat, and no merge crosses the place before a U+2581 unless some piece does: so the text
-// is cut there, and the pieces of recent words are remembered.
-void SpBpe::encode(std::string_view text, std::vector<int32_t>& ids) const {
-  struct Piece {
-    int32_t id;
-    uint32_t size;
-  };
-  struct Remembered {
-    std::string_view word;
-    size_t begin = 0, count = 0;  // in `pieces`
-  };
-  constexpr size_t kSlots = 8192, kLongestWord = 64;
+// The text is cut where no merge can cross, and the ids of recent words are remembered.
+void SpBpe::encode(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const {
   if (text.size() >= UINT32_MAX)
     fail("a text of {} bytes is too long to be encoded at once", text.size());
-  std::vector<Remembered> memory(text.size() > 256 ? kSlots : 1);
-  std::vector<Piece> pieces;
   SpBpeRun run(*this);
-  PieceSink sink(ids, byte_ids_, unk_, byte_fallback_, fuse_unk_);
-
-  for (size_t begin = 0; begin < text.size();) {
-    size_t end = text.find(kSpaceSymbol, begin + 1);
-    while (end != std::string_view::npos &&
-           test_bit(may_precede_space_, static_cast<unsigned char>(text[end - 1])))
-      end = text.find(kSpaceSymbol, end + 1);
-    const std::string_view word =
-        text.substr(begin, end == std::string_view::npos ? end : end - begin);
-    begin += word.size();
-    if (word.size() > kLongestWord) {
+  const size_t start = ids.size();
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, word_length(text));
+    text.remove_prefix(word.size());
+    const size_t before = ids.size();
+    if (word.size() > WordCache::kMaxBytes || !cache.find(word, ids)) {
+      PieceSink sink(ids, byte_ids_, unk_, byte_fallback_, fuse_unk_);
       run.run(word, [&](int32_t id, std::string_view piece) { sink.add(id, piece); });
-      continue;
+      if (word.size() <= WordCache::kMaxBytes)
+        cache.store(word, ids.data() + before, ids.size() - before);
     }
-    Remembered& slot = memory[std::hash<std::string_view>{}(word) % memory.size()];
-    if (slot.word != word || slot.count == 0) {
-      const size_t first = pieces.size();
-      run.run(word, [&](int32_t id, std::string_view piece) {
-        pieces.push_back({id, static_cast<uint32_t>(piece.size())});
-      });
-      slot = {word, first, pieces.size() - first};
-    }
-    size_t at = 0;
-    for (size_t i = slot.begin; i < slot.begin + slot.count; ++i) {
-      sink.add(pieces[i].id, word.substr(at, pieces[i].size));
-      at += pieces[i].size;
-    }
+    // A run of unknown pieces may span words.
+    if (fuse_unk_ && !byte_fallback_ && unk_ >= 0 && before > start && ids[before - 1] == unk_ &&
+        before < ids.size() && ids[before] == unk_)
+      ids.erase(ids.begin() + static_cast<ptrdiff_t>(before));
   }
 }
 

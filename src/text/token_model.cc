@@ -28,8 +28,13 @@ class SentencePieceModel : public TokenModel {
  public:
   template <typename Spec>
   SentencePieceModel(const Spec& spec, const std::string& source) : model_(spec, source) {}
-  void tokenize(std::string_view piece, Scratch&, std::vector<int32_t>& out) const override {
-    model_.encode(piece, out);
+  void tokenize(std::string_view piece, Scratch& scratch,
+                std::vector<int32_t>& out) const override {
+    if constexpr (requires { model_.encode(piece, scratch.cache, out); }) {
+      model_.encode(piece, scratch.cache, out);
+    } else {
+      model_.encode(piece, out);
+    }
   }
 
  private:
