@@ -6,7 +6,7 @@
 #include "text/byte_level.h"
 #include "text/split_pieces.h"
 #include "text/unicode.h"
-#include "text/unicode_scripts.h"
+#include "text/unicode_tables.h"
 
 namespace tokamak {
 namespace {

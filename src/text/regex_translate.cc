@@ -8,6 +8,7 @@
 //   [a[bc]&&d] nested and intersected classes                → alternatives and look-aheads
 //   [[:punct:]] and the other POSIX classes, \p{Letter} …     → spelt out
 //   \p{Han}    Script, not Script_Extensions                  → \p{sc:Han}
+// and characters that are younger than PCRE2's Unicode 14 are added to the classes they belong to.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -16,6 +17,7 @@
 
 #include "base/error.h"
 #include "text/regex.h"
+#include "text/unicode_tables.h"
 
 namespace tokamak {
 namespace {
@@ -32,7 +34,7 @@ constexpr std::array<Names, 12> kPosix = {{{"alnum", R"(\p{Alphabetic}\p{Nd})"},
                                            {"cntrl", R"(\p{Cc})"},
                                            {"digit", R"(\p{Nd})"},
                                            {"lower", R"(\p{Lowercase})"},
-                                           {"punct", R"(\p{P}$+<=>\^`|~)"},
+                                           {"punct", R"(\p{P}\p{S})"},
                                            {"space", kSpace},
                                            {"upper", R"(\p{Uppercase})"},
                                            {"xdigit", "0-9A-Fa-f"},
@@ -127,6 +129,50 @@ struct Set {
     return "(?:(?!" + positive() + ")" + std::string(kAnyChar) + ")";
   }
 };
+
+// The young characters for which belongs(range) holds, as items of a class.
+template <typename Belongs>
+std::string young_items(Belongs&& belongs) {
+  std::string out;
+  for (const unicode::YoungRange& range : unicode::young_ranges()) {
+    if (!belongs(range)) continue;
+    out += fmt::format("\\x{{{:X}}}", static_cast<uint32_t>(range.first));
+    if (range.last != range.first) {
+      out += fmt::format("-\\x{{{:X}}}", static_cast<uint32_t>(range.last));
+    }
+  }
+  return out;
+}
+
+// `category`: one or two letters, or "L&".
+std::string young_of_category(std::string_view category) {
+  return young_items([&](const unicode::YoungRange& r) {
+    if (category == "L&") return r.category == "Lu" || r.category == "Ll" || r.category == "Lt";
+    return r.category.starts_with(category);
+  });
+}
+
+std::string young_of_posix(std::string_view name) {
+  return young_items([&](const unicode::YoungRange& r) {
+    const auto in = [&](std::string_view list) {
+      return list.find(r.category) != std::string_view::npos;
+    };
+    if (name == "alpha") return r.alphabetic;
+    if (name == "alnum") return r.alphabetic || in("Nd");
+    if (name == "word") return r.alphabetic || in("Mn Mc Me Nd Pc");
+    if (name == "digit") return in("Nd");
+    if (name == "lower") return in("Ll");
+    if (name == "upper") return in("Lu");
+    if (name == "punct") return r.category[0] == 'P' || r.category[0] == 'S';
+    return name == "graph";
+  });
+}
+
+// Categories that hold unassigned characters lose the young ones.
+Set without_young(std::string_view category) {
+  const std::string young = young_items([](const auto&) { return true; });
+  return {"", {fmt::format("(?:(?![{}])\\p{{{}}})", young, category)}, false};
+}
 
 class Translator {
  public:
@@ -294,7 +340,9 @@ class Translator {
   }
 
   Set word_set() const {
-    Set set{std::string(*find_name(kPosix, "word")), {}, false};
+    Set set{std::string(*find_name(kPosix, "word")) + young_of_posix("word"), {}, false};
+    // Oniguruma's table for Latin-1 counts ² ³ ¹ ¼ ½ ¾ in.
+    if (dialect_ == RegexDialect::kOniguruma) set.items += R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
     if (dialect_ == RegexDialect::kRust) set.items += R"(\p{Join_Control})";
     return set;
   }
@@ -353,16 +401,35 @@ class Translator {
       refuse(fmt::format("property name '{}'", name));
     }
     if (key == "word") return word_set();
-    if (key == "graph") return {"", {R"([^\t-\r\x{85}\p{Z}\p{Cc}\p{Cn}\p{Cs}])"}, false};
-    if (key == "print") return {R"(\p{Zs})", {R"([^\t-\r\x{85}\p{Z}\p{Cc}\p{Cn}\p{Cs}])"}, false};
-    if (const auto* posix = find_name(kPosix, key)) return {std::string(*posix), {}, false};
-    if (const auto* category = find_name(kCategories, key)) {
-      return {"\\p{" + std::string(*category) + "}", {}, true};
+    if (key == "graph" || key == "print") return visible_set(key == "print");
+    if (const auto* posix = find_name(kPosix, key)) {
+      return {std::string(*posix) + young_of_posix(key), {}, false};
     }
-    const bool known = key.size() <= 2 ||
-                       std::find(kBinary.begin(), kBinary.end(), key) != kBinary.end() ||
+    if (const auto* category = find_name(kCategories, key)) return category_set(*category);
+    if (key.size() <= 2) {
+      key[0] = static_cast<char>(key[0] - (key[0] >= 'a' ? 32 : 0));
+      return category_set(key);
+    }
+    if (key == "alphabetic") return {R"(\p{Alphabetic})" + young_of_posix("alpha"), {}, false};
+    const bool known = std::find(kBinary.begin(), kBinary.end(), key) != kBinary.end() ||
                        key.find_first_of("=:") != std::string::npos;
-    return {known ? "\\p{" + name + "}" : "\\p{sc:" + name + "}", {}, true};
+    if (known) return {"\\p{" + name + "}", {}, true};
+    const std::string young =
+        young_items([&](const unicode::YoungRange& r) { return r.script == key; });
+    return {"\\p{sc:" + name + "}" + young, {}, young.empty()};
+  }
+
+  static Set category_set(std::string_view category) {
+    if (category == "C" || category == "Cn") return without_young(category);
+    const std::string young = young_of_category(category);
+    return {fmt::format("\\p{{{}}}{}", category, young), {}, young.empty()};
+  }
+
+  // [[:graph:]] and [[:print:]], which also has spaces.
+  static Set visible_set(bool spaces) {
+    return {(spaces ? R"(\p{Zs})" : "") + young_of_posix("graph"),
+            {R"([^\t-\r\x{85}\p{Z}\p{Cc}\p{Cn}\p{Cs}])"},
+            false};
   }
 
   // A character escape after the backslash, as PCRE2 text; empty: not one.

@@ -2,11 +2,15 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <span>
 
 #include "base/error.h"
+#include "text/unicode_tables.h"
 
 namespace tokamak::unicode {
 namespace {
@@ -33,6 +37,43 @@ size_t valid_char(std::string_view s) {
     return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
   }
   return 0;
+}
+
+struct CharRange {
+  char32_t first, last;
+};
+
+// Numbers and lower-case pairs of Unicode 15.1 to 17, which utf8proc 2.8 does not have.
+constexpr std::array<CharRange, 9> kYoungNumbers = {{{0x10D40, 0x10D49},
+                                                     {0x116D0, 0x116E3},
+                                                     {0x11BF0, 0x11BF9},
+                                                     {0x11DE0, 0x11DE9},
+                                                     {0x16130, 0x16139},
+                                                     {0x16D70, 0x16D79},
+                                                     {0x16FF4, 0x16FF6},
+                                                     {0x1CCF0, 0x1CCF9},
+                                                     {0x1E5F1, 0x1E5FA}}};
+constexpr std::array<CharRange, 8> kYoungLower = {{{0x1C89, 0x1C8A},
+                                                   {0xA7CB, 0x264},
+                                                   {0xA7CC, 0xA7CD},
+                                                   {0xA7CE, 0xA7CF},
+                                                   {0xA7D2, 0xA7D3},
+                                                   {0xA7D4, 0xA7D5},
+                                                   {0xA7DA, 0xA7DB},
+                                                   {0xA7DC, 0x19B}}};
+
+bool in_ranges(char32_t c, std::span<const CharRange> ranges) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [c](CharRange r) { return c >= r.first && c <= r.last; });
+}
+
+char32_t young_lower(char32_t c) {
+  if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;
+  if (c >= 0x16EA0 && c <= 0x16EB8) return c + 0x1B;
+  for (const auto [upper, lower] : kYoungLower) {
+    if (c == upper) return lower;
+  }
+  return c;
 }
 
 utf8proc_category_t category(char32_t c) {
@@ -140,7 +181,10 @@ bool is_whitespace(char32_t c) {
 bool is_numeric(char32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
   const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+  if (k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO) {
+    return true;
+  }
+  return k == UTF8PROC_CATEGORY_CN && in_ranges(c, kYoungNumbers);
 }
 
 bool is_punctuation(char32_t c) {
@@ -148,22 +192,26 @@ bool is_punctuation(char32_t c) {
     return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
            (c >= 123 && c <= 126);
   }
+  if (c == 0x166D || c == 0x111C9) return true;  // were punctuation in Unicode 8
   const auto k = category(c);
-  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO && early_age(c) == 8;
 }
 
 bool is_other(char32_t c) {
   const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CO ||
-         k == UTF8PROC_CATEGORY_CS;
+  if (k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CO) return true;
+  return k == UTF8PROC_CATEGORY_CF && early_age(c) == 8;
 }
 
-bool is_nonspacing(char32_t c) { return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN; }
+bool is_nonspacing(char32_t c) {
+  return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN && early_age(c) == 8;
+}
 
 bool is_mark(char32_t c) {
-  if (c < 0x300) return false;
+  if (c < 0x300 || c == 0x111C9) return false;
+  if (c == 0x1CF2 || c == 0x1CF3) return true;  // were marks in Unicode 9
   const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+  return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME && early_age(c) != 0;
 }
 
 void append_lower(std::string& out, char32_t c) {
@@ -172,25 +220,65 @@ void append_lower(std::string& out, char32_t c) {
   } else if (c == 0x130) {  // the one character whose full lower case is longer: i + dot above
     out += "i\xCC\x87";
   } else {
-    append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+    const auto lower = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+    append(out, lower != c ? lower : young_lower(c));
   }
 }
 
+namespace {
+
+void append_normalized(std::string_view valid, utf8proc_option_t options, std::string& out) {
+  utf8proc_uint8_t* raw = nullptr;
+  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(valid.data()),
+                                 static_cast<utf8proc_ssize_t>(valid.size()), &raw, options);
+  const std::unique_ptr<utf8proc_uint8_t, Free> owner(raw);
+  if (size < 0) fail("Unicode normalization failed: {}", utf8proc_errmsg(size));
+  out.append(reinterpret_cast<const char*>(raw), static_cast<size_t>(size));
+}
+
+// Bytes from `at` to the first character that Unicode 9 does not know; `plain`: all are ASCII.
+size_t known_until(std::string_view valid, size_t at, bool& plain) {
+  plain = true;
+  while (at < valid.size()) {
+    if (static_cast<unsigned char>(valid[at]) < 0x80) {
+      ++at;
+      continue;
+    }
+    size_t end = at;
+    const char32_t c = next(valid, end);
+    if (c >= 0x378 && early_age(c) == 0) return at;
+    plain = false;
+    at = end;
+  }
+  return at;
+}
+
+}  // namespace
+
 std::string normalize(std::string_view valid, NormalForm form) {
-  bool ascii = true;
-  for (const char c : valid) ascii &= static_cast<unsigned char>(c) < 0x80;
-  if (ascii) return std::string(valid);
   int options = UTF8PROC_STABLE;
   const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
   options |= compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == NormalForm::kNfkc || form == NormalForm::kNfkd) options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t* raw = nullptr;
-  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(valid.data()),
-                                 static_cast<utf8proc_ssize_t>(valid.size()), &raw,
-                                 static_cast<utf8proc_option_t>(options));
-  const std::unique_ptr<utf8proc_uint8_t, Free> owner(raw);
-  if (size < 0) fail("Unicode normalization failed: {}", utf8proc_errmsg(size));
-  return std::string(reinterpret_cast<const char*>(raw), static_cast<size_t>(size));
+  std::string out;
+  out.reserve(valid.size() + valid.size() / 8);
+  for (size_t at = 0; at < valid.size();) {
+    bool plain = true;
+    const size_t end = known_until(valid, at, plain);
+    const std::string_view part = valid.substr(at, end - at);
+    if (plain) {
+      out += part;
+    } else {
+      append_normalized(part, static_cast<utf8proc_option_t>(options), out);
+    }
+    at = end;
+    if (at < valid.size()) {  // a character without properties parts the text
+      const size_t length = char_length(static_cast<unsigned char>(valid[at]));
+      out += valid.substr(at, length);
+      at += length;
+    }
+  }
+  return out;
 }
 
 }  // namespace tokamak::unicode

@@ -56,6 +56,6 @@ bool is_mark(char32_t c);                         // Mn, Mc, Me
 void append_lower(std::string& out, char32_t c);  // full, without context
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
-std::string normalize(std::string_view valid, NormalForm form);
+std::string normalize(std::string_view valid, NormalForm form);  // Unicode 9
 
 }  // namespace tokamak::unicode

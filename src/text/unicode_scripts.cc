@@ -1,5 +1,5 @@
 // Made by tools/make_unicode_tables.py; do not edit.
-#include "text/unicode_scripts.h"
+#include "text/unicode_tables.h"
 
 #include <algorithm>
 #include <array>
