@@ -1,7 +1,7 @@
 #include "runtime/candidates.h"
 
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -15,39 +15,43 @@ namespace {
 constexpr float kMinusInf = -std::numeric_limits<float>::infinity();
 constexpr size_t kSortAtMost = 2048;  // more candidates are first cut into buckets of scores
 
-// Keeps the positions in `keep`, in ascending order.
-void retain(Candidates& c, std::vector<size_t>& keep) {
-  std::sort(keep.begin(), keep.end());
+// Which of the candidates stay; one byte each.
+using Marks = std::vector<uint8_t>;
+
+void retain(Candidates& c, const Marks& keep) {
+  size_t n = 0;
   for (size_t i = 0; i < keep.size(); ++i) {
-    c.ids[i] = c.ids[keep[i]];
-    c.weights[i] = c.weights[keep[i]];
+    c.ids[n] = c.ids[i];
+    c.weights[n] = c.weights[i];
+    n += keep[i];
   }
-  c.ids.resize(keep.size());
-  c.weights.resize(keep.size());
+  c.ids.resize(n);
+  c.weights.resize(n);
 }
 
-// Moves positions from `pool`, likeliest first, to `keep` while the mass before each is below the
-// limit; the mass of all that are kept.
-double keep_sorted(const Candidates& c, std::vector<size_t>& pool, double mass, double limit,
-                   std::vector<size_t>& keep) {
+// Keeps positions of `pool`, likeliest first, while the mass before each is below the limit.
+void keep_sorted(const Candidates& c, std::vector<size_t>& pool, double mass, double limit,
+                 Marks& keep) {
   std::sort(pool.begin(), pool.end(), [&](size_t a, size_t b) {
     return c.weights[a] != c.weights[b] ? c.weights[a] > c.weights[b] : a < b;
   });
   for (size_t i : pool) {
     if (mass >= limit) break;
-    keep.push_back(i);
+    keep[i] = 1;
     mass += c.weights[i];
   }
-  return mass;
 }
 
-// Bucket of a weight in (0, 1]: sixteen to each halving, likeliest first.
-constexpr size_t kBuckets = 16 * 130;
+// Bucket of a weight in [2^-127, 1], likeliest first: exponent and the first four bits of the
+// fraction.
+constexpr size_t kBuckets = 16 * 128;
 size_t bucket_of(double weight) {
-  return std::min(kBuckets - 1, static_cast<size_t>(-std::log2(weight) * 16));
+  constexpr uint64_t kOne = std::bit_cast<uint64_t>(1.0) >> 48;
+  return std::min<size_t>(kBuckets - 1,
+                          kOne - std::min(kOne, std::bit_cast<uint64_t>(weight) >> 48));
 }
 
-void keep_by_buckets(const Candidates& c, double limit, std::vector<size_t>& keep) {
+void keep_by_buckets(const Candidates& c, double limit, Marks& keep) {
   std::vector<double> mass(kBuckets);
   std::vector<uint16_t> bucket(c.ids.size());
   for (size_t i = 0; i < bucket.size(); ++i) {
@@ -59,7 +63,7 @@ void keep_by_buckets(const Candidates& c, double limit, std::vector<size_t>& kee
   while (last + 1 < kBuckets && before + mass[last] < limit) before += mass[last++];
   std::vector<size_t> pool;
   for (size_t i = 0; i < bucket.size(); ++i) {
-    if (bucket[i] < last) keep.push_back(i);
+    keep[i] = bucket[i] < last;
     if (bucket[i] == last) pool.push_back(i);
   }
   keep_sorted(c, pool, before, limit, keep);
@@ -67,19 +71,14 @@ void keep_by_buckets(const Candidates& c, double limit, std::vector<size_t>& kee
 
 // `total`: the mass that top_p is a part of; it may exceed the candidates' own.
 void apply_top_p(Candidates& c, double top_p, double total) {
-  const double limit = top_p * total;
-  std::vector<size_t> keep;
+  const double limit = std::max(top_p * total, std::numeric_limits<double>::min());
+  Marks keep(c.ids.size());
   if (c.ids.size() <= kSortAtMost) {
     std::vector<size_t> pool(c.ids.size());
     std::iota(pool.begin(), pool.end(), size_t{0});
-    if (limit <= 0) {
-      keep = {static_cast<size_t>(std::max_element(c.weights.begin(), c.weights.end()) -
-                                  c.weights.begin())};
-    } else {
-      keep_sorted(c, pool, 0, limit, keep);
-    }
+    keep_sorted(c, pool, 0, limit, keep);
   } else {
-    keep_by_buckets(c, std::max(limit, std::numeric_limits<double>::min()), keep);
+    keep_by_buckets(c, limit, keep);
   }
   retain(c, keep);
 }
@@ -130,9 +129,8 @@ Candidates select_candidates(std::span<const float> scores, float max, int64_t t
     set_weights(c, scores, max);
   }
   if (min_p > 0) {
-    std::vector<size_t> keep;
-    for (size_t i = 0; i < c.ids.size(); ++i)
-      if (c.weights[i] >= min_p) keep.push_back(i);
+    Marks keep(c.ids.size());
+    for (size_t i = 0; i < keep.size(); ++i) keep[i] = c.weights[i] >= min_p;
     retain(c, keep);
   }
   return c;
