@@ -140,13 +140,16 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
   const int64_t kv_head = head / (a.heads / a.kv_heads);
   const DType dtype = h.step.shape.kv_dtype;
   std::vector<double> p;
-  double largest = -1e300, sum = 0;
+  double largest = -1e300, sum = 0, products = 0;  // products: the largest sum of |q k| * scale
   for (int64_t j = first; j <= last; ++j) {
-    double score = 0;
-    for (int64_t d = 0; d < a.head_dim; ++d)
-      score += q[static_cast<size_t>(d)] *
-               load_element(dtype, cache.k.data(), h.step.row_of(seq, kv_head, j) + d);
-    score *= a.scale;
+    double score = 0, product = 0;
+    for (int64_t d = 0; d < a.head_dim; ++d) {
+      const double p = a.scale * q[static_cast<size_t>(d)] *
+                       load_element(dtype, cache.k.data(), h.step.row_of(seq, kv_head, j) + d);
+      score += p;
+      product += std::fabs(p);
+    }
+    products = std::max(products, product);
     if (a.softcap > 0) score = a.softcap * std::tanh(score / a.softcap);
     p.push_back(score);
     largest = std::max(largest, score);
@@ -162,7 +165,8 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
     }
     const size_t at = static_cast<size_t>(t * y.width() + head * a.head_dim + d);
     y.values[at] = v;
-    y.magnitude[at] = size + 1;
+    // An error of a score is relative to its products and counts as it is in the exponent.
+    y.magnitude[at] = (size + 1) * (1 + 0.05 * products);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -58,27 +59,40 @@ std::string mismatch(const HostTensor& got, const HostTensor& want, const Tolera
   return {};
 }
 
-// New rows within the dtype's rounding of the expected ones, all others untouched.
+double largest_in_row(const std::vector<std::byte>& part, DType dtype, int64_t at, int64_t width) {
+  double largest = 0;
+  for (int64_t i = at / width * width; i < (at / width + 1) * width; ++i)
+    largest = std::max(largest, std::fabs(load_element(dtype, part.data(), i)));
+  return largest;
+}
+
+// One pool, K or V. New rows are within the dtype's rounding of the expected ones, plus float32's
+// of the row's largest element (a turn may cancel); all others are untouched.
+std::string pool_mismatch(const std::vector<std::byte>& got, const std::vector<std::byte>& want,
+                          const std::vector<std::byte>& before, DType dtype, int64_t width) {
+  const double step = dtype == DType::f32 ? 0 : dtype == DType::f16 ? 1e-3 : 8e-3;
+  const size_t size = static_cast<size_t>(info(dtype).block_bytes);
+  for (size_t i = 0; i < want.size() / size; ++i) {
+    const auto same = [&](const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+      return std::memcmp(&a[i * size], &b[i * size], size) == 0;
+    };
+    if (same(got, want)) continue;
+    const int64_t at = static_cast<int64_t>(i);
+    const double g = load_element(dtype, got.data(), at), w = load_element(dtype, want.data(), at);
+    const double allowed = step * std::fabs(w) + 2e-6 * largest_in_row(want, dtype, at, width);
+    if (same(want, before)) return fmt::format("element {}: not this step's, but written", i);
+    if (!(std::fabs(g - w) <= allowed))
+      return fmt::format("element {}: found {}, expected {} ± {}", i, g, w, allowed);
+  }
+  return {};
+}
+
 std::string cache_mismatch(const HostKv& got, const HostKv& want, const HostKv& before,
                            DType dtype) {
-  const double step = dtype == DType::f32 ? 1e-5 : dtype == DType::f16 ? 1e-3 : 8e-3;
-  const size_t size = static_cast<size_t>(info(dtype).block_bytes);
-  for (const auto part : {&HostKv::k, &HostKv::v})
-    for (size_t i = 0; i < (want.*part).size() / size; ++i) {
-      const auto same = [&](const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
-        return std::equal(a.begin() + i * size, a.begin() + (i + 1) * size, b.begin() + i * size);
-      };
-      if (same(got.*part, want.*part)) continue;
-      const int64_t at = static_cast<int64_t>(i);
-      const double g = load_element(dtype, (got.*part).data(), at);
-      const double w = load_element(dtype, (want.*part).data(), at);
-      const bool untouched = same(want.*part, before.*part);
-      if (untouched || !(std::fabs(g - w) <= step * (std::fabs(w) + 0.01)))
-        return fmt::format("{} cache element {}: found {}, expected {}{}",
-                           part == &HostKv::k ? "K" : "V", i, g, w,
-                           untouched ? " (not this step's)" : "");
-    }
-  return {};
+  const std::string k = pool_mismatch(got.k, want.k, before.k, dtype, want.head_dim);
+  if (!k.empty()) return "K cache, " + k;
+  const std::string v = pool_mismatch(got.v, want.v, before.v, dtype, want.head_dim);
+  return v.empty() ? v : "V cache, " + v;
 }
 
 // One signature on one step, filled one way: the reference once, then every tactic.
@@ -148,7 +162,8 @@ class Trial {
 };
 
 // Each tactic on its own level with two workers and on the best level with every worker count.
-void check_tactics(Trial& trial, const OpSignature& s, std::set<std::string>& failed,
+// With odd values one count is enough: how work divides does not depend on them.
+void check_tactics(Trial& trial, const OpSignature& s, Fill fill, std::set<std::string>& failed,
                    std::set<std::string>& ran) {
   const Isa best = isa_report().best();
   for (const Tactic* t : backend_of(best, 1).tactics(s.op)) {
@@ -156,12 +171,13 @@ void check_tactics(Trial& trial, const OpSignature& s, std::set<std::string>& fa
     ran.insert(std::string(t->name()));
     bool good = true;
     for (const int workers : kWorkerCounts) {
+      if (fill != Fill::gaussian && workers != 3) continue;
       Backend& backend = backend_of(best, workers);
       const Tactic* tactic = find_tactic(backend, s.op, t->name());
       good = good && trial.check(backend, *tactic, workers % 2 == 1);
     }
     const auto* cpu = dynamic_cast<const CpuTactic*>(t);
-    if (good && cpu != nullptr && cpu->level() != best) {
+    if (good && cpu != nullptr && cpu->level() != best && fill == Fill::gaussian) {
       Backend& backend = backend_of(cpu->level(), 2);
       const Tactic* tactic = find_tactic(backend, s.op, t->name());
       EXPECT_TRUE(tactic != nullptr && tactic->supports(s)) << t->name() << " at its own level";
@@ -184,7 +200,7 @@ TEST_P(OpTable, EveryTacticMatchesTheReference) {
       for (const Fill fill : {Fill::gaussian, Fill::outliers, Fill::nonfinite}) {
         if (fill == Fill::nonfinite && !row.nonfinite(s)) continue;
         Trial trial(row, s, shape, fill, ++seed);
-        check_tactics(trial, s, failed, ran);
+        check_tactics(trial, s, fill, failed, ran);
       }
   std::string names;
   for (const std::string& n : ran) names += " " + n;

@@ -1,6 +1,7 @@
 #include "backend/cpu/registry.h"
 
 #include "backend/cpu/attention/attention_tactic.h"
+#include "backend/cpu/light/light_tactics.h"
 #include "backend/cpu/linear/linear_tactic.h"
 #include "backend/cpu/plain_layout.h"
 #include "backend/cpu/reference/reference.h"
@@ -20,6 +21,7 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_reference_rope(r);
   add_reference_attention(r);
 
+  add_light_tactics(r);
   add_tuned_linear(r);
   add_tuned_attention(r);
   return r;

@@ -243,14 +243,18 @@ TOKAMAK_INLINE F16x round(F16x a) {
   return {_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
           _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-TOKAMAK_INLINE __m256 pow2(__m256 n) {  // 0 below 2^-126
-  const __m256i e = _mm256_max_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(-127));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(
-      _mm256_add_epi32(_mm256_min_epi32(e, _mm256_set1_epi32(128)), _mm256_set1_epi32(127)), 23));
+// 2^n for integral n of -126 … 127
+TOKAMAK_INLINE __m256 pow2(__m256 n) {
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
-TOKAMAK_INLINE F16x scale2(F16x a, F16x n) {
-  return {_mm256_mul_ps(a.lo, pow2(n.lo)), _mm256_mul_ps(a.hi, pow2(n.hi))};
+// In two halves: |n| <= 250 reaches infinity and the subnormal numbers without leaving pow2's range.
+TOKAMAK_INLINE __m256 scale2(__m256 a, __m256 n) {
+  const __m256 h = _mm256_round_ps(_mm256_mul_ps(n, _mm256_set1_ps(0.5f)),
+                                   _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  return _mm256_mul_ps(_mm256_mul_ps(a, pow2(h)), pow2(_mm256_sub_ps(n, h)));
 }
+TOKAMAK_INLINE F16x scale2(F16x a, F16x n) { return {scale2(a.lo, n.lo), scale2(a.hi, n.hi)}; }
 TOKAMAK_INLINE F16x iota() {
   return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
 }
@@ -374,7 +378,7 @@ constexpr bool kHasVnni = false;
 
 #endif
 
-// exp to 2 units in the last place; 0 below the smallest normal at AVX2; NaN stays NaN.
+// exp to 2 units in the last place; NaN stays NaN.
 TOKAMAK_INLINE F16x exp(F16x x) {
   x = max(set1(-104.0f), min(set1(88.8f), x));
   const F16x n = round(mul(x, set1(1.44269504f)));
