@@ -54,7 +54,10 @@ ODD_REGEXES = [r"[[:punct:]]", r"[[:alpha:]]+", r"[[:^space:]]+", r"\h+", r"\w+\
                r"^.|.$", r"a(?i)b|c", r"[a-z&&[^aeiou]]+", r"[\w&&\d]+", r"[a[0-9]\s]+", r"\d{,2}x",
                r"[0-9]{2}+", r"\p{^L}", r"\P{Lu}+", r"\p{Hiragana}|\p{Latin}", r"[^\W\d]+", r"(?<=a)b|é",
                r"\p{Letter}\p{Mn}*", r"[]a]", r"(\w)\1", r"\v|\t", r"[\u4e00-\u9fff]", r"(?<n>l)\k<n>",
-               r"[[:upper:]][[:lower:]]*", r"\p{Alnum}+", r"[[:graph:]]+", r"[[:print:]]+", r"x*", r"\X"]
+               r"[[:upper:]][[:lower:]]*", r"\p{Alnum}+", r"[[:graph:]]+", r"[[:print:]]+", r"x*",
+               r"\p{Punct}", r"[^[:^alpha:]]+", r"[^\P{L}]", r"[^\s\p{L}\p{N}]+", r"(?!\S)|\w\W",
+               r"\p{Cn}", r"\p{C}+", r"a{2}?", r"[\^a-c\-]+|\d+(?=\p{L})", r"(?:ab|a)(?>l+)",
+               r"[\p{L}&&\p{Latin}&&[^a-f]]+", r"\p{Word}\p{Space}", r"(?i:[k-s])+", r"\A\w|\w\z"]
 
 
 def corpus(rng, lines=400):

@@ -152,20 +152,26 @@ std::string young_of_category(std::string_view category) {
   });
 }
 
+// Marks that have become Alphabetic since Unicode 14.
+constexpr std::string_view kYoungAlphabetic =
+    R"(\x{363}-\x{36F}\x{C04}\x{F82}\x{F83}\x{1DD3}-\x{1DE6}\x{11080}\x{11081})";
+
 std::string young_of_posix(std::string_view name) {
-  return young_items([&](const unicode::YoungRange& r) {
-    const auto in = [&](std::string_view list) {
-      return list.find(r.category) != std::string_view::npos;
-    };
-    if (name == "alpha") return r.alphabetic;
-    if (name == "alnum") return r.alphabetic || in("Nd");
-    if (name == "word") return r.alphabetic || in("Mn Mc Me Nd Pc");
-    if (name == "digit") return in("Nd");
-    if (name == "lower") return in("Ll");
-    if (name == "upper") return in("Lu");
-    if (name == "punct") return r.category[0] == 'P' || r.category[0] == 'S';
-    return name == "graph";
-  });
+  const bool letters = name == "alpha" || name == "alnum";
+  return (letters ? std::string(kYoungAlphabetic) : std::string()) +
+         young_items([&](const unicode::YoungRange& r) {
+           const auto in = [&](std::string_view list) {
+             return list.find(r.category) != std::string_view::npos;
+           };
+           if (name == "alpha") return r.alphabetic;
+           if (name == "alnum") return r.alphabetic || in("Nd");
+           if (name == "word") return r.alphabetic || in("Mn Mc Me Nd Pc");
+           if (name == "digit") return in("Nd");
+           if (name == "lower") return in("Ll");
+           if (name == "upper") return in("Lu");
+           if (name == "punct") return r.category[0] == 'P' || r.category[0] == 'S';
+           return name == "graph";
+         });
 }
 
 // Categories that hold unassigned characters lose the young ones.
@@ -341,10 +347,13 @@ class Translator {
 
   Set word_set() const {
     Set set{std::string(*find_name(kPosix, "word")) + young_of_posix("word"), {}, false};
-    // Oniguruma's table for Latin-1 counts ² ³ ¹ ¼ ½ ¾ in.
-    if (dialect_ == RegexDialect::kOniguruma) set.items += R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
     if (dialect_ == RegexDialect::kRust) set.items += R"(\p{Join_Control})";
     return set;
+  }
+
+  // Outside of classes Oniguruma's table for Latin-1 counts ² ³ ¹ ¼ ½ ¾ as word characters.
+  std::string_view latin_word() const {
+    return dialect_ == RegexDialect::kOniguruma ? R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})" : "";
   }
 
   // \s \w \h \p{..} … as a set; `negated` says which of \s and \S it was.
@@ -362,7 +371,7 @@ class Translator {
         return Set{"0-9A-Fa-f", {}, false};
       case 'd':
       case 'D':
-        return Set{R"(\p{Nd})", {}, true};
+        return Set{R"(\p{Nd})" + young_of_category("Nd"), {}, false};
       case 'p':
       case 'P':
         return property(negated);
@@ -385,6 +394,7 @@ class Translator {
       negated = !negated;
       name.erase(0, 1);
     }
+    if (name == "punct" || name == "Punct") return category_set("P");  // unlike [[:punct:]]
     return named_set(name);
   }
 
@@ -459,11 +469,14 @@ class Translator {
   void escape() {
     const char c = take();
     bool negated = false;
-    if (const auto set = class_escape(c, negated)) {
+    if (auto set = class_escape(c, negated)) {
+      if (set->items == word_set().items) set->items += latin_word();
       return atom(negated ? set->negative() : set->positive());
     }
     if (c == 'b' || c == 'B') {
-      const std::string w = word_set().positive();
+      Set word = word_set();
+      word.items += latin_word();
+      const std::string w = word.positive();
       const std::string edge = fmt::format("(?:(?<={0})(?!{0})|(?<!{0})(?={0}))", w);
       return atom(c == 'b' ? edge : "(?!" + edge + ")");
     }

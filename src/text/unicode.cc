@@ -204,6 +204,8 @@ bool is_other(char32_t c) {
 }
 
 bool is_nonspacing(char32_t c) {
+  // These have become nonspacing marks since.
+  if (c == 0x1885 || c == 0x1886 || c == 0xA9BD || c == 0x111C9) return false;
   return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN && early_age(c) == 8;
 }
 
