@@ -10,7 +10,7 @@ namespace {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const LowerOptions& options) : graph_(graph) {
+  Lowering(const Graph& graph, const LowerOptions& options) : graph_(graph), network_(options.network) {
     plan_.kv_dtype = options.kv_dtype;
     index_.assign(graph.values().size(), -1);
   }
@@ -30,7 +30,8 @@ class Lowering {
   }
 
   int32_t input(const Value& v) {
-    PlanValue p{v.name, v.type, Storage::token_ids};
+    PlanValue p{v.name, v.type, network_ ? Storage::input : Storage::token_ids};
+    if (network_) return append(std::move(p));
     if (v.name == "positions")
       p.storage = Storage::positions;
     else if (v.name != "token_ids")
@@ -94,6 +95,7 @@ class Lowering {
   }
 
   void note_attention(const Node& node) {
+    if (network_) fail("{}: attention needs the KV cache of a language model", node.name);
     const AttentionAttrs a = AttentionAttrs::from(node.attrs);
     const bool first = plan_.kv_layers == 0;
     if (!first && (a.kv_heads != plan_.kv_heads || a.head_dim != plan_.head_dim))
@@ -107,15 +109,16 @@ class Lowering {
 
   void mark_outputs() {
     for (const auto& [name, id] : graph_.outputs()) {
-      if (name == "logits")
+      if (name == "logits" && !network_)
         plan_.logits = use(id);
       else
         plan_.debug_outputs.push_back(use(id));
     }
-    if (plan_.logits < 0) fail("the graph has no output 'logits'");
+    if (plan_.logits < 0 && !network_) fail("the graph has no output 'logits'");
   }
 
   const Graph& graph_;
+  const bool network_;
   Plan plan_;
   std::vector<int32_t> index_;
   std::vector<std::pair<int64_t, int64_t>> windows_;

@@ -8,9 +8,11 @@ namespace tokamak {
 
 struct LowerOptions {
   DType kv_dtype = DType::f16;
+  // A network: inputs of any name and type, every output kept, no "logits" and no KV cache.
+  bool network = false;
 };
 
-// The output "logits" is required; every other output is kept as a debug output.
+// Of a language model the output "logits" is required; every other output is kept as a debug output.
 Plan lower(const Graph& graph, const LowerOptions& options);
 
 }  // namespace tokamak

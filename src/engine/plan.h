@@ -24,6 +24,7 @@ enum class Storage : uint8_t {
   view,        // columns of another value: same rows, begin = first column
   weight,      // index into weights
   token_ids, positions,  // the step's inputs
+  input,                 // a network's own input, given by name
 };
 
 struct PlanValue {
@@ -53,8 +54,8 @@ struct Plan {
   std::vector<PlanValue> values;
   std::vector<PlanStep> steps;
   std::vector<PlanWeight> weights;
-  int32_t logits = -1;                // value id: f32 [sequences, vocab]
-  std::vector<int32_t> debug_outputs; // kept until the step's end
+  int32_t logits = -1;                // value id: f32 [sequences, vocab]; -1: a network (network.h)
+  std::vector<int32_t> debug_outputs; // kept until the step's end; a network's outputs
 
   // KV cache
   int32_t kv_layers = 0, kv_heads = 0, head_dim = 0;

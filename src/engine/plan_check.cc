@@ -1,5 +1,7 @@
 #include "engine/plan_check.h"
 
+#include <algorithm>
+
 #include "ops/attention.h"
 
 namespace tokamak {
@@ -83,6 +85,8 @@ void check_value(const Plan& plan, int32_t id) {
       if (v.type.dtype != DType::i32 || v.type.shape != SymShape{Dim(Symbol::tokens)})
         fail("plan: {} must be i32[tokens], not {}", what, str(v.type));
       return;
+    case Storage::input:
+      return;
     case Storage::weight:
       break;
   }
@@ -156,7 +160,28 @@ void check_kv(const Plan& plan) {
     fail("plan: {} KV windows for {} layers", plan.kv_windows.size(), plan.kv_layers);
 }
 
+// A language model has logits; a network has inputs of its own and other outputs.
+void check_outputs(const Plan& plan) {
+  for (const int32_t i : plan.debug_outputs) {
+    check_index(i, plan.values.size(), "debug output");
+    const Storage s = plan.values[i].storage;
+    if (s != Storage::activation && s != Storage::view) fail("plan: debug output is no activation");
+  }
+  if (plan.logits == -1 && !plan.debug_outputs.empty() && is_network(plan)) return;
+  check_index(plan.logits, plan.values.size(), "logits");
+  const ValueType& logits = plan.values[plan.logits].type;
+  if (logits.dtype != DType::f32 || logits.shape.size() != 2 ||
+      logits.shape[0] != Dim(Symbol::sequences) || !logits.shape[1].fixed() ||
+      plan.values[plan.logits].storage != Storage::activation)
+    fail("plan: logits are {}, expected f32[sequences, vocab]", str(logits));
+}
+
 }  // namespace
+
+bool is_network(const Plan& plan) {
+  return std::any_of(plan.values.begin(), plan.values.end(),
+                     [](const PlanValue& v) { return v.storage == Storage::input; });
+}
 
 int64_t columns(const ValueType& type) {
   return type.shape.empty() || !type.shape.back().fixed() ? 1 : type.shape.back().size;
@@ -192,17 +217,7 @@ void check_plan(const Plan& plan) {
   for (size_t i = 0; i < plan.values.size(); ++i) check_value(plan, static_cast<int32_t>(i));
   check_kv(plan);
   check_steps(plan);
-  check_index(plan.logits, plan.values.size(), "logits");
-  const ValueType& logits = plan.values[plan.logits].type;
-  if (logits.dtype != DType::f32 || logits.shape.size() != 2 ||
-      logits.shape[0] != Dim(Symbol::sequences) || !logits.shape[1].fixed() ||
-      plan.values[plan.logits].storage != Storage::activation)
-    fail("plan: logits are {}, expected f32[sequences, vocab]", str(logits));
-  for (const int32_t i : plan.debug_outputs) {
-    check_index(i, plan.values.size(), "debug output");
-    const Storage s = plan.values[i].storage;
-    if (s != Storage::activation && s != Storage::view) fail("plan: debug output is no activation");
-  }
+  check_outputs(plan);
 }
 
 }  // namespace tokamak

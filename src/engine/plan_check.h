@@ -8,6 +8,9 @@ namespace tokamak {
 // Throws Error that names the value or step.
 void check_plan(const Plan& plan);
 
+// A network of its own inputs (Storage::input) instead of a language model.
+bool is_network(const Plan& plan);
+
 // Columns of a value (its last dimension; 1 for a scalar).
 int64_t columns(const ValueType& type);
 // A view with the leading dimensions of its base looks at columns; any other is a reshape.

@@ -212,6 +212,8 @@ Operand Program::operand(int32_t id) const {
       return {inputs(token_ids_), 1};
     case Storage::positions:
       return {inputs(positions_), 1};
+    case Storage::input:
+      return {const_cast<std::byte*>(inputs_.at(id)), stride};
     case Storage::weight:
       break;
     case Storage::view: {
@@ -222,6 +224,11 @@ Operand Program::operand(int32_t id) const {
     }
   }
   TOKAMAK_ASSERT_MSG(false, "value '{}' has no operand", v.name);
+}
+
+void Program::set_input(int32_t value, const std::byte* data) {
+  TOKAMAK_ASSERT(plan().values.at(value).storage == Storage::input);
+  inputs_[value] = data;
 }
 
 void Program::plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids,

@@ -24,6 +24,8 @@ class Program {
   // these arrays. Launches are valid until the next call.
   void plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids,
                    const int32_t* positions);
+  // Where a network's own input is read from; before plan_memory().
+  void set_input(int32_t value, const std::byte* data);
   // The launches for a step. Without rows of logits their steps are left out where possible.
   std::span<const BoundLaunch> launches(int64_t tokens, int64_t rows);
   std::byte* workspace() const { return workspace_.get(); }
@@ -66,6 +68,7 @@ class Program {
   std::vector<BoundLaunch> launches_;
   MemoryPlan memory_;
   Backend::Buffer arena_, workspace_;
+  std::map<int32_t, const std::byte*> inputs_;
   const int32_t *token_ids_ = nullptr, *positions_ = nullptr;
   size_t first_row_step_ = 0;  // from here on all steps are row steps
   int64_t arena_bytes_ = 0, workspace_bytes_ = 0, repacked_bytes_ = 0;

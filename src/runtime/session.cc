@@ -25,12 +25,19 @@ int64_t embedding_rows(const Plan& plan) {
   return rows;
 }
 
+EngineFile open_language_model(const std::filesystem::path& path) {
+  EngineFile engine = EngineFile::open(path);
+  if (is_network(engine.plan()) || engine.plan().logits < 0)
+    fail("'{}' holds a network with inputs of its own, not a language model", path.string());
+  return engine;
+}
+
 }  // namespace
 
 Session::Session(const std::filesystem::path& engine_dir, Backend& backend, SessionOptions options)
     : backend_(backend),
       config_(read_engine_config(engine_dir)),
-      engine_(EngineFile::open(engine_path(engine_dir, 0))),
+      engine_(open_language_model(engine_path(engine_dir, 0))),
       options_(options),
       program_(backend, engine_, options.copy_weights),
       kv_(backend, engine_.plan(),
