@@ -46,9 +46,10 @@ void compute_share(void* context, CpuExec& e) {
 }
 
 // The best of a few rounds, in units per nanosecond.
-double best_rate(WorkerPool& pool, WorkerPool::Job job, Job& j, std::vector<double>& done) {
+double best_rate(WorkerPool& pool, WorkerPool::Job job, Job& j, std::vector<double>& done,
+                 int rounds) {
   double best = 0;
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     std::fill(done.begin(), done.end(), 0.0);
     const auto begin = Clock::now();
     pool.run(job, &j);
@@ -72,10 +73,10 @@ DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target) {
   Job j{&loops, nullptr, buffer.get(), bytes, done.data()};
 
   DeviceLimits limits;
-  limits.read_gb_s = best_rate(pool, read_share, j, done);
+  limits.read_gb_s = best_rate(pool, read_share, j, done, 5);
   const auto peak = [&](double (*compute)(int64_t)) {
     j.compute = compute;
-    return compute == nullptr ? 0.0 : best_rate(pool, compute_share, j, done);
+    return compute == nullptr ? 0.0 : best_rate(pool, compute_share, j, done, 30);
   };
   limits.f32_gflop_s = peak(loops.f32);
   limits.bf16_gflop_s = peak(loops.bf16);

@@ -1,0 +1,118 @@
+// tokamak devices: what this machine offers, and with --measure what it reaches.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/isa.h"
+#include "backend/cpu/topology.h"
+#include "base/json.h"
+#include "cli/command.h"
+
+namespace tokamak::cli {
+namespace {
+
+struct DevicesOptions {
+  bool measure = false, json = false;
+};
+
+OrderedJson levels_json(const IsaReport& report) {
+  OrderedJson levels = OrderedJson::object();
+  for (int i = 0; i < kIsaCount; ++i) {
+    const std::string& missing = report.missing[static_cast<size_t>(i)];
+    levels[std::string(name(static_cast<Isa>(i)))] =
+        missing.empty() ? OrderedJson(true) : OrderedJson(missing);
+  }
+  levels["avx512_bf16"] =
+      report.avx512_bf16() ? OrderedJson(true) : OrderedJson(report.avx512_bf16_missing);
+  return levels;
+}
+
+// ISA levels: true, or why a level is missing.
+OrderedJson describe(Backend& backend, bool measure) {
+  const DeviceProperties& p = backend.properties();
+  const CpuTopology t = read_topology();
+  OrderedJson j = {{"backend", backend.name()},
+                   {"name", p.name},
+                   {"key", p.key},
+                   {"isa", p.isa},
+                   {"isa_levels", levels_json(isa_report())},
+                   {"workers", p.workers},
+                   {"logical_cpus", t.allowed.size()},
+                   {"cores", t.cores.size()},
+                   {"cpu_quota", t.quota},
+                   {"l1d_bytes", t.l1d_bytes},
+                   {"l2_bytes", t.l2_bytes},
+                   {"l3_bytes", t.l3_bytes},
+                   {"memory_bytes", p.memory_bytes}};
+  if (measure) {
+    const DeviceLimits l = backend.measure_limits();
+    j["limits"] = {{"read_gb_s", l.read_gb_s},
+                   {"f32_gflop_s", l.f32_gflop_s},
+                   {"bf16_gflop_s", l.bf16_gflop_s},
+                   {"int8_gop_s", l.int8_gop_s}};
+  }
+  return j;
+}
+
+void row(std::string_view name, const std::string& value) {
+  fmt::print("  {:<16}{}\n", name, value);
+}
+
+std::string cache_size(uint64_t bytes) {
+  if (bytes == 0) return "unknown";
+  return bytes >= (1 << 20) ? fmt::format("{} MiB", bytes >> 20)
+                            : fmt::format("{} KiB", bytes >> 10);
+}
+
+void print_limits(const OrderedJson& limits) {
+  const auto rate = [&](const char* field, const char* unit) {
+    const double v = limits[field];
+    return v > 0 ? fmt::format("{:.1f} {}", v, unit) : "no such instruction at this level";
+  };
+  fmt::print("Measured, all workers\n");
+  row("memory read", rate("read_gb_s", "GB/s"));
+  row("float32", rate("f32_gflop_s", "GFLOP/s"));
+  row("bfloat16", rate("bf16_gflop_s", "GFLOP/s"));
+  row("int8", rate("int8_gop_s", "Gop/s"));
+}
+
+void print_table(const OrderedJson& j) {
+  fmt::print("Device 0: {}\n", j["name"].get<std::string>());
+  row("backend", j["backend"]);
+  row("ISA in use", j["isa"]);
+  for (const auto& [level, state] : j["isa_levels"].items())
+    row("  " + level, state.is_boolean() ? "yes" : "no: " + state.get<std::string>());
+  row("workers",
+      fmt::format(
+          "{} of {} cores, {} logical CPUs{}", j["workers"].get<int>(), j["cores"].get<int>(),
+          j["logical_cpus"].get<int>(),
+          j["cpu_quota"] > 0.0 ? fmt::format(", quota {:.1f}", j["cpu_quota"].get<double>()) : ""));
+  row("caches", fmt::format("L1d {}, L2 {}, L3 {}", cache_size(j["l1d_bytes"]),
+                            cache_size(j["l2_bytes"]), cache_size(j["l3_bytes"])));
+  row("memory", fmt::format("{:.1f} GiB", j["memory_bytes"].get<double>() / (1u << 30)));
+  if (j.contains("limits")) print_limits(j["limits"]);
+}
+
+int run_devices(const DevicesOptions& o) {
+  const auto backend = make_cpu_backend();
+  const OrderedJson device = describe(*backend, o.measure);
+  if (o.json)
+    fmt::print("{}\n", OrderedJson{{"devices", OrderedJson::array({device})}}.dump(2));
+  else
+    print_table(device);
+  return 0;
+}
+
+}  // namespace
+
+Run declare_devices(CLI::App& app) {
+  auto o = std::make_shared<DevicesOptions>();
+  app.add_flag("--measure", o->measure, "Measure read bandwidth and peak arithmetic (a second)");
+  app.add_flag("--json", o->json, "JSON instead of a table");
+  return [o] { return run_devices(*o); };
+}
+
+}  // namespace tokamak::cli
