@@ -1,12 +1,11 @@
 #include "compile/compile.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 
 #include "compile/lower.h"
 #include "compile/pack.h"
 #include "engine/plan_check.h"
+#include "graph/debug.h"
 #include "graph/passes/pass.h"
 
 namespace tokamak {
@@ -29,26 +28,6 @@ int64_t workspace_need(const Plan& plan, const Backend& backend, const BuildLimi
 
 }  // namespace
 
-void mark_debug_tensors(Graph& graph, const std::string& pattern) {
-  std::vector<std::pair<ValueId, std::string>> matched;
-  for (const Node& node : graph.nodes())
-    for (const ValueId id : node.outputs)
-      if (const std::string& name = graph.value(id).name;
-          ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0)
-        matched.emplace_back(id, name);
-  if (matched.empty()) {
-    const auto& nodes = graph.nodes();
-    fail("--debug_tensors '{}' matches no tensor of the graph; names are like '{}' (see tokamak "
-         "inspect --graph)",
-         pattern, nodes.empty() ? "" : graph.value(nodes[nodes.size() / 2].outputs[0]).name);
-  }
-  for (const auto& [id, name] : matched) {
-    const auto& outputs = graph.outputs();
-    if (std::none_of(outputs.begin(), outputs.end(), [&](const auto& o) { return o.second == id; }))
-      graph.mark_output(id, name);
-  }
-}
-
 MemoryNeed memory_need(const Plan& plan, const Backend& backend, const BuildLimits& limits) {
   MemoryNeed need;
   need.tokens = limits.max_num_tokens;
@@ -65,7 +44,7 @@ CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend
                              TimingCache& cache, const CompileOptions& options,
                              const std::filesystem::path& engine_file) {
   options.limits.validate();
-  if (!options.debug_tensors.empty()) mark_debug_tensors(graph, options.debug_tensors);
+  if (!options.debug_tensors.empty()) mark_debug(graph, options.debug_tensors);
   run_passes(graph, default_passes());
   Plan plan = lower(graph, {options.kv_dtype});
 

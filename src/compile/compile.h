@@ -27,9 +27,6 @@ CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend
                              TimingCache& cache, const CompileOptions& options,
                              const std::filesystem::path& engine_file);
 
-// Marks every value whose name matches as an output, so that no pass swallows it. Error when none.
-void mark_debug_tensors(Graph& graph, const std::string& pattern);
-
 // What a plan needs for the limits on this backend.
 MemoryNeed memory_need(const Plan& plan, const Backend& backend, const BuildLimits& limits);
 

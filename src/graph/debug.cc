@@ -24,17 +24,22 @@ bool glob_match(std::string_view pattern, std::string_view text) {
 std::vector<std::string> mark_debug(Graph& graph, const std::string& pattern) {
   std::vector<std::string> marked;
   std::string examples;
-  int shown = 0;
+  int shown = 0, matched = 0;
   for (const Node& n : graph.nodes()) {
+    if (n.op == Op::constant) continue;
     for (ValueId id : n.outputs) {
       const Value& v = graph.value(id);
-      if (n.op != Op::constant && shown < 5) examples += (shown++ ? ", " : "") + v.name;
+      if (shown < 5) examples += (shown++ ? ", " : "") + v.name;
       if (!glob_match(pattern, v.name) && !glob_match(pattern, n.name)) continue;
+      ++matched;
+      if (graph.is_output(id)) continue;
       marked.push_back(v.name);
       graph.mark_output(id, v.name);
     }
   }
-  if (marked.empty()) fail("no tensor matches '{}'; there are, for example: {}", pattern, examples);
+  if (matched == 0)
+    fail("no tensor of the graph is named like '{}'; there are, for example: {}", pattern,
+         examples);
   return marked;
 }
 

@@ -45,11 +45,11 @@ std::vector<std::string> ops(const Graph& g) {
 }
 
 const std::vector<std::string> kFusedTwoLayers = {
-    "embedding", "rms_norm",                                                   //
-    "linear", "slice", "slice", "slice", "attention", "linear", "add_rms_norm", "linear_glu",
-    "linear", "add_rms_norm",                                                  //
-    "linear", "slice", "slice", "slice", "attention", "linear", "add_rms_norm", "linear_glu",
-    "linear", "add_rms_norm",                                                  //
+    "embedding",   "rms_norm",  //
+    "linear",      "slice",        "slice",      "slice",  "attention",
+    "linear",      "add_rms_norm", "linear_glu", "linear", "add_rms_norm",  //
+    "linear",      "slice",        "slice",      "slice",  "attention",
+    "linear",      "add_rms_norm", "linear_glu", "linear", "add_rms_norm",  //
     "gather_rows", "linear"};
 
 TEST(Decoder, LlamaFusesToTheKnownForm) {
@@ -67,6 +67,115 @@ TEST(Decoder, ApartProjectionsJoinToTheSameForm) {
     EXPECT_THAT(v.weight_names[1], HasSubstr("attention.k.weight"));
     EXPECT_EQ(str(v.type), "q4_1{128, 64}");
   }
+}
+
+const Node& attention_of(const Graph& g, int64_t layer) {
+  for (const Node& n : g.nodes())
+    if (n.op == Op::attention && n.attrs.get<int64_t>("layer") == layer) return n;
+  throw std::runtime_error("no such layer");
+}
+
+TEST(Decoder, Qwen3NormsOfHeadsAndBiasesMoveIn) {
+  ModelConfig c = small_llama();
+  c.qk_norm = c.qkv_bias = c.tie_word_embeddings = true;
+  Graph g = build(c, false);
+  run_passes(g, default_passes());
+  EXPECT_EQ(ops(g), kFusedTwoLayers) << to_text(g);
+  const AttentionAttrs a = AttentionAttrs::from(attention_of(g, 1).attrs);
+  EXPECT_TRUE(a.qk_norm && a.has_rope);
+  EXPECT_EQ(a.qk_norm_eps, c.norm_epsilon);
+}
+
+TEST(Decoder, Gemma3WindowsTakeTheLocalBase) {
+  ModelConfig c = small_llama();
+  c.sandwich_norms = c.qk_norm = true;
+  c.layer_windows = {16, 0};
+  c.rotary_base = 1e6;
+  c.rotary_local_base = 1e4;
+  c.rotary_scaling.kind = "linear";
+  c.rotary_scaling.factor = 8;
+  c.embedding_scale = 8;
+  c.hidden_act = "gelu_pytorch_tanh";
+  c.attention_softcap = 50;
+  c.final_softcap = 30;
+  Graph g = build(c);
+  run_passes(g, default_passes());
+  const AttentionAttrs local = AttentionAttrs::from(attention_of(g, 0).attrs);
+  const AttentionAttrs global = AttentionAttrs::from(attention_of(g, 1).attrs);
+  EXPECT_EQ(local.window, 16);
+  EXPECT_EQ(local.rope.theta, 1e4);
+  EXPECT_EQ(local.rope.scaling.kind, "none");
+  EXPECT_EQ(global.window, 0);
+  EXPECT_EQ(global.rope.theta, 1e6);
+  EXPECT_EQ(global.rope.scaling.factor, 8);
+  EXPECT_EQ(global.softcap, 50);
+  EXPECT_EQ(g.nodes().back().op, Op::softcap);
+  EXPECT_EQ(g.nodes()[0].attrs.get<double>("scale"), 8);
+}
+
+TEST(Decoder, GraniteScalesResidualAndLogits) {
+  ModelConfig c = small_llama();
+  c.residual_scale = 0.25;
+  c.logits_scale = 0.5;
+  c.attention_scale = 0.015625;
+  Graph g = build(c);
+  run_passes(g, default_passes());
+  EXPECT_EQ(AttentionAttrs::from(attention_of(g, 0).attrs).scale, 0.015625);
+  EXPECT_THAT(ops(g), testing::Contains("add_rms_norm").Times(4));
+  EXPECT_THAT(to_text(g), HasSubstr("constant[value=0.25]"));
+}
+
+TEST(Decoder, SmolLM3LayersWithoutRope) {
+  ModelConfig c = small_llama();
+  c.no_rope_layers = {false, true};
+  c.rotary_pct = 0.5;
+  Graph g = build(c);
+  run_passes(g, default_passes());
+  EXPECT_EQ(AttentionAttrs::from(attention_of(g, 0).attrs).rope.rotary_dim, 8);
+  EXPECT_FALSE(AttentionAttrs::from(attention_of(g, 1).attrs).has_rope);
+}
+
+TEST(Decoder, BfloatActivationsEndInFloatLogits) {
+  ModelConfig c = small_llama();
+  c.tie_word_embeddings = false;
+  Graph g = build(c, true, DType::bf16, DType::bf16);
+  run_passes(g, default_passes());
+  EXPECT_EQ(str(g.value(g.outputs()[0].second).type), "f32[sequences, 320]");
+  EXPECT_EQ(str(g.value(g.nodes()[0].outputs[0]).type), "bf16[tokens, 64]");
+}
+
+TEST(Decoder, DebugOutputsSurviveThePasses) {
+  Graph g = build(small_llama(), false);
+  const auto names = mark_debug(g, "transformer.layers.1.attention.?.out");
+  EXPECT_THAT(names, ElementsAre("transformer.layers.1.attention.q.out",
+                                 "transformer.layers.1.attention.k.out",
+                                 "transformer.layers.1.attention.v.out"));
+  run_passes(g, default_passes());
+  ASSERT_EQ(g.outputs().size(), 4u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(g.value(g.outputs()[i + 1].second).name, names[i]);
+  EXPECT_THROW(mark_debug(g, "nothing.*"), Error);
+}
+
+std::string error_of(const ModelConfig& c, const test::FakeWeights& w) {
+  try {
+    build_decoder(c, w.lookup());
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST(Decoder, MissingAndMisshapenWeightsAreNamed) {
+  const ModelConfig c = small_llama();
+  test::FakeWeights w = test::decoder_weights(c, true, DType::f32);
+  const std::string fc = "transformer.layers.1.mlp.fc.weight";
+  w.tensors[fc].shape = {96, 60};
+  EXPECT_EQ(error_of(c, w), "weight '" + fc + "' has shape [96, 60]; expected [96, 64]");
+  w.tensors.erase(fc);
+  EXPECT_EQ(error_of(c, w), "weight '" + fc + "' of shape [96, 64] is missing");
+  ModelConfig split = c;
+  split.mapping.tp_size = 2;
+  EXPECT_THAT(error_of(split, w), HasSubstr("tp_size 2"));
 }
 
 }  // namespace
