@@ -129,15 +129,15 @@ Value center(Evaluator& e, const Value& v, Arguments& args) {
 // truncate(length=255, killwords=False, end='...', leeway=5)
 Value truncate(Evaluator& e, const Value& v, Arguments& args) {
   const Params p(e.heap(), "truncate", args, {"length", "killwords", "end", "leeway"});
-  if (v.is_undefined()) undefined_used(v);
-  if (!v.is_string()) raise("truncate needs a str, not {}", type_name(v));
   const int64_t size = p.integer(0, 255), leeway = p[3].is_none() ? 5 : p.integer(3, 5);
   const std::string end = p.text(2, "...");
   const auto end_size = static_cast<int64_t>(count_codes(end));
   if (size < end_size || leeway < 0)
     raise("truncate: length must be at least {} and leeway not negative", end_size);
+  const auto n = length(v);
+  if (n && static_cast<int64_t>(*n) - size <= leeway) return v;
+  if (!v.is_string()) raise("truncate needs a str, not {}", type_name(v));
   const StringObject& s = v.string();
-  if (static_cast<int64_t>(s.length) - size <= leeway) return v;
   std::string cut = s.text.substr(0, byte_offset(s.text, static_cast<size_t>(size - end_size)));
   if (!p.boolean(1, false)) {
     const size_t space = cut.rfind(' ');
