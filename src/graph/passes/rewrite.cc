@@ -101,10 +101,11 @@ void take_name(Graph& graph, ValueId from, ValueId to, const std::vector<Node>& 
       std::swap(graph.value(from).name, graph.value(to).name);
 }
 
-bool rewrite_one(Graph& graph, Rule rule) {
+// The first match from `start` on; leaves start where the next search goes on.
+bool rewrite_one(Graph& graph, Rule rule, size_t& start) {
   const GraphIndex index(graph);
   std::vector<Node>& nodes = graph.nodes();
-  for (size_t i = 0; i < nodes.size(); ++i) {
+  for (size_t i = start; i < nodes.size(); ++i) {
     std::optional<Rewrite> r = rule(graph, index, nodes[i]);
     if (!r) continue;
     for (const auto& [from, to] : r->replaced) take_name(graph, from, to, r->nodes);
@@ -112,7 +113,8 @@ bool rewrite_one(Graph& graph, Rule rule) {
                  std::make_move_iterator(r->nodes.begin()),
                  std::make_move_iterator(r->nodes.end()));
     for (const auto& [from, to] : r->replaced) graph.replace_uses(from, to);
-    remove_dead(graph);
+    const auto removed = static_cast<size_t>(remove_dead(graph));
+    start = i > removed ? i - removed : 0;
     return true;
   }
   return false;
@@ -121,8 +123,16 @@ bool rewrite_one(Graph& graph, Rule rule) {
 }  // namespace
 
 int rewrite_all(Graph& graph, Rule rule) {
+  // A match may open another one before it: sweep until a sweep from the beginning finds nothing.
   int count = 0;
-  while (rewrite_one(graph, rule)) ++count;
+  for (bool found = true; found;) {
+    found = false;
+    size_t start = 0;
+    while (rewrite_one(graph, rule, start)) {
+      found = true;
+      ++count;
+    }
+  }
   return count;
 }
 
