@@ -1,5 +1,6 @@
 #include "compile/timing_cache.h"
 
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -18,9 +19,10 @@ using Buckets = std::map<int32_t, TacticTimes>;
 Buckets parse_buckets(const Json& json) {
   Buckets buckets;
   for (const auto& [bucket, times] : json.items()) {
-    size_t used = 0;
-    const int n = std::stoi(bucket, &used);
-    if (used != bucket.size() || n < 1) fail("'{}' is no token bucket", bucket);
+    int n = 0;
+    const auto [end, error] = std::from_chars(bucket.data(), bucket.data() + bucket.size(), n);
+    if (error != std::errc() || end != bucket.data() + bucket.size() || n < 1)
+      fail("'{}' is no token bucket", bucket);
     for (const auto& [tactic, us] : times.items()) {
       const double value = us.get<double>();
       if (!(value >= 0) || !std::isfinite(value)) fail("tactic '{}' took {} µs", tactic, value);

@@ -109,6 +109,7 @@ int32_t Session::add_sequence() {
   const int32_t id = free_sequences_.back();
   free_sequences_.pop_back();
   sequences_[id].emplace(pool_, kv_.block_size());
+  sequences_[id]->reserve(table_stride_);
   return id;
 }
 
@@ -153,6 +154,8 @@ void Session::reserve(int64_t tokens, int64_t sequences) {
   const int64_t size = kv_.block_size();
   need_blocks((tokens + size - 1) / size + sequences);
   size_buffers(std::min(sequences, max_rows_), sequences, (tokens + size - 1) / size + 1);
+  for (auto& s : sequences_)
+    if (s) s->reserve(table_stride_);
 }
 
 void Session::check_inputs(std::span<const SequenceInput> inputs) const {

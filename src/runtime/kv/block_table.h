@@ -26,6 +26,8 @@ class BlockTable {
   // Makes room for n more tokens. When the partly filled last block is shared, it is replaced by a
   // fresh one and its content must be copied. False, and nothing changed, when blocks are missing.
   bool append(int32_t n, Copy* copy);
+  // Appending up to so many blocks allocates no memory for the table itself.
+  void reserve(int64_t blocks) { blocks_.reserve(static_cast<size_t>(blocks)); }
   // Drops tokens from the end.
   void truncate(int32_t tokens);
   // A second sequence over the same blocks.
