@@ -9,7 +9,8 @@ namespace tokamak {
 void write_gguf_vocabulary(const GgufFile& source, const std::filesystem::path& path) {
   std::vector<const GgufValue*> kept;
   for (const auto& [key, value] : source.metadata())
-    if (key == "general.architecture" || key.starts_with("tokenizer.")) kept.push_back(&value);
+    if (key == "general.architecture" || key == "general.name" || key.starts_with("tokenizer."))
+      kept.push_back(&value);
   AtomicFile out(path);
   out.append("GGUF");
   const uint32_t version = 3;

@@ -6,7 +6,8 @@
 
 namespace tokamak {
 
-// A GGUF file (version 3) without tensors: general.architecture and every tokenizer.* value of
+// A GGUF file (version 3) without tensors: general.architecture, general.name (some vocabularies'
+// rules go by it) and every tokenizer.* value of
 // `source`, byte for byte.
 void write_gguf_vocabulary(const GgufFile& source, const std::filesystem::path& path);
 
