@@ -32,7 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] {
     const GgufFile f(scratch.path());
     for (const auto& [name, view] : f.tensors()) read_first_row(view);
-    for (const auto& [key, value] : f.metadata()) {
+    for (const auto& entry : f.metadata()) {
+      const std::string& key = entry.first;
       attempt([&] { f.get_string(key); });
       attempt([&] { f.get_int(key); });
       attempt([&] { f.get_floats(key); });
