@@ -13,7 +13,11 @@ class Normalizers {
  public:
   Normalizers(const std::vector<NormalizerSpec>& specs, const std::string& source);
   void run(NormalText& text) const {
-    for (const auto& step : steps_) step(text);
+    const size_t limit = max_growth(text.text.size());
+    for (const auto& step : steps_) {
+      step(text);
+      check_growth(text.text.size(), limit);
+    }
   }
   bool empty() const { return steps_.empty(); }
 

@@ -16,7 +16,11 @@ class PreTokenizers {
                 const std::string& source);
   // On entry one span, or none when the text is empty.
   void run(TextPieces& pieces) const {
-    for (const auto& step : steps_) step(pieces);
+    const size_t limit = max_growth(pieces.text.size());
+    for (const auto& step : steps_) {
+      step(pieces);
+      check_growth(pieces.text.size(), limit);
+    }
   }
 
  private:

@@ -11,7 +11,7 @@ namespace {
 
 // Patterns with nested repeats may need a deep stack on long words; the usual ones need none.
 constexpr size_t kJitStackMax = 64u << 20;
-constexpr uint32_t kMatchLimit = 200'000'000;  // backtracking steps before a text is refused
+constexpr uint32_t kMatchLimit = 20'000'000;  // backtracking steps before a text is refused
 
 std::string message_of(int error) {
   PCRE2_UCHAR text[256];

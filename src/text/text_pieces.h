@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace tokamak {
 
 struct NormalText {
@@ -18,6 +20,13 @@ struct NormalText {
     return start_until != kNowhere && position <= start_until;
   }
 };
+
+// Steps may lengthen a text (a character becomes at most 18 in a normal form), but a file whose
+// steps double it again and again is refused before memory runs out.
+inline size_t max_growth(size_t size) { return size * 64 + (1u << 20); }
+inline void check_growth(size_t size, size_t limit) {
+  if (size > limit) fail("the tokenizer's steps make a text of {} bytes out of a short one", size);
+}
 
 struct Span {
   uint32_t begin = 0, end = 0;

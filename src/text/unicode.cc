@@ -204,6 +204,7 @@ bool is_other(char32_t c) {
 }
 
 bool is_nonspacing(char32_t c) {
+  if (c == 0x1734) return true;  // a spacing mark since Unicode 14
   // These have become nonspacing marks since.
   if (c == 0x1885 || c == 0x1886 || c == 0xA9BD || c == 0x111C9) return false;
   return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN && early_age(c) == 8;
@@ -238,7 +239,8 @@ void append_normalized(std::string_view valid, utf8proc_option_t options, std::s
   out.append(reinterpret_cast<const char*>(raw), static_cast<size_t>(size));
 }
 
-// Bytes from `at` to the first character that Unicode 9 does not know; `plain`: all are ASCII.
+// Bytes from `at` to the first character that stands for itself alone (unknown to Unicode 9);
+// `plain`: all are ASCII.
 size_t known_until(std::string_view valid, size_t at, bool& plain) {
   plain = true;
   while (at < valid.size()) {
@@ -248,7 +250,8 @@ size_t known_until(std::string_view valid, size_t at, bool& plain) {
     }
     size_t end = at;
     const char32_t c = next(valid, end);
-    if (c >= 0x378 && early_age(c) == 0) return at;
+    // U+11A7 is no trailing consonant, but utf8proc composes it away like one.
+    if ((c >= 0x378 && early_age(c) == 0) || c == 0x11A7) return at;
     plain = false;
     at = end;
   }
