@@ -44,12 +44,7 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
           options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize) {
   if (plan().logits < 0)
     fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
-  if (program_.reselected_steps() > 0)
-    log::warning(
-        "engine '{}' was built for {} ({}): {} of {} steps use other tactics on {} ({}); "
-        "build it again for full speed",
-        engine_dir.string(), config_.device, config_.isa, program_.reselected_steps(),
-        plan().steps.size(), backend.properties().name, backend.properties().isa);
+  note_other_device(engine_dir);
   vocab_ = columns(plan().values[plan().logits].type);
   max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
   max_rows_ = std::clamp<int64_t>(kLogitBytes / (vocab_ * 4), 1, max_tokens_);
@@ -59,6 +54,18 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
                1);
   if (options.kv_tokens > 0)
     need_blocks((options.kv_tokens + kv_.block_size() - 1) / kv_.block_size());
+}
+
+// One notice when the engine was tuned for another machine or ISA level.
+void Session::note_other_device(const std::filesystem::path& engine_dir) const {
+  const DeviceProperties& here = backend_.properties();
+  const int other = program_.reselected_steps();
+  if (other == 0 && config_.isa == here.isa) return;
+  log::warning(
+      "engine '{}' was built for {} ({}), this is {} ({}): {} of {} steps use other "
+      "tactics; build it again for full speed",
+      engine_dir.string(), config_.device, config_.isa, here.name, here.isa, other,
+      plan().steps.size());
 }
 
 MemoryNeed Session::memory() const {

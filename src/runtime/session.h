@@ -96,6 +96,7 @@ class Session {
   struct Chunk {
     int32_t tokens = 0, rows = 0, sequences = 0;
   };
+  void note_other_device(const std::filesystem::path& engine_dir) const;
   void check_inputs(std::span<const SequenceInput> inputs) const;
   void append_kv(std::span<const SequenceInput> inputs);
   void need_blocks(int64_t blocks);
