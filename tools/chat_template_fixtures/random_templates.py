@@ -32,7 +32,7 @@ METHODS = ["upper()", "lower()", "strip()", "lstrip()", "rstrip()", "split()", "
            "casefold()", "strip('Hd')", "expandtabs()", "rpartition('o')", "rjust(3)", "isalnum()", "copy()", "append(1)", "pop()"]
 ATTRIBUTES = [".a", ".b", ".role", ".items", "['a']", "['items']", "[0]", "[-1]", "[9]", "[1:]", "[:-1]", "[::-1]", "[::2]", "[-2:]",
               "[1:2]", ".nope", "['nope']", ".0", ".content", "[n:]", "[0].role", "[5:1:-2]"]
-BINARY = ["+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or", "**"]
+BINARY = ["+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"]
 
 
 class Grammar:
@@ -68,7 +68,9 @@ class Grammar:
         if k < 0.60:
             return "(%s)%s" % (inner(), self.pick(ATTRIBUTES))
         if k < 0.80:
-            return "(%s %s %s)" % (inner(), self.pick(BINARY[:-1] if self.r.random() < 0.97 else ["**"]), inner())
+            if self.r.random() < 0.03:
+                return "(%s ** 2)" % inner()  # other powers may be complex numbers
+            return "(%s %s %s)" % (inner(), self.pick(BINARY), inner())
         if k < 0.87:
             return "(%s is %s)" % (inner(), self.pick(TESTS))
         if k < 0.91:

@@ -145,7 +145,7 @@ namespace {
 
 // The indices a slice takes of n elements, as slice.indices of Python gives them.
 struct SliceRange {
-  int64_t start, step;
+  int64_t start, stop, step;
   size_t count;
 };
 
@@ -167,10 +167,10 @@ SliceRange resolve(const Value& start, const Value& stop, const Value& step, int
   };
   const int64_t first = clamp(slice_index(start), s > 0 ? low : high);
   const int64_t last = clamp(slice_index(stop), s > 0 ? high : low);
-  if (s > 0 ? first >= last : first <= last) return {first, s, 0};
+  if (s > 0 ? first >= last : first <= last) return {first, last, s, 0};
   const auto span = static_cast<uint64_t>(s > 0 ? last - first : first - last);
   const uint64_t stride = s > 0 ? static_cast<uint64_t>(s) : 0 - static_cast<uint64_t>(s);
-  return {first, s, (span - 1) / stride + 1};
+  return {first, last, s, (span - 1) / stride + 1};
 }
 
 Value slice_string(Heap& heap, const StringObject& s, const SliceRange& r) {
@@ -196,10 +196,17 @@ Value get_slice(Heap& heap, const Value& v, const Value& start, const Value& sto
   if (v.is_string()) return slice_string(heap, v.string(), r);
   if (v.is(Kind::kRange)) {
     const RangeObject& range = v.range();
-    const int64_t first = range.start + r.start * range.step, stride = range.step * r.step;
+    const auto at = [&](int64_t i) {
+      int64_t v = 0;
+      if (__builtin_mul_overflow(i, range.step, &v) || __builtin_add_overflow(v, range.start, &v))
+        raise("an integer does not fit in 64 bits");
+      return v;
+    };
+    int64_t stride = 0;
+    if (__builtin_mul_overflow(range.step, r.step, &stride))
+      raise("an integer does not fit in 64 bits");
     return Value(Kind::kRange,
-                 std::make_shared<RangeObject>(
-                     heap, first, first + static_cast<int64_t>(r.count) * stride, stride));
+                 std::make_shared<RangeObject>(heap, at(r.start), at(r.stop), stride));
   }
   heap.tick(r.count / 4);
   std::vector<Value> out;
