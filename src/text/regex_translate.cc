@@ -156,7 +156,12 @@ std::string young_of_category(std::string_view category) {
 constexpr std::string_view kYoungAlphabetic =
     R"(\x{363}-\x{36F}\x{C04}\x{F82}\x{F83}\x{1DD3}-\x{1DE6}\x{11080}\x{11081})";
 
+// Letters that have become Lowercase since.
+constexpr std::string_view kYoungLowercase =
+    R"(\x{10FC}\x{A7F2}-\x{A7F4}\x{AB69}\x{1E030}-\x{1E06D})";
+
 std::string young_of_posix(std::string_view name) {
+  if (name == "lower") return std::string(kYoungLowercase) + young_of_category("Ll");
   const bool letters = name == "alpha" || name == "alnum";
   return (letters ? std::string(kYoungAlphabetic) : std::string()) +
          young_items([&](const unicode::YoungRange& r) {
@@ -167,7 +172,6 @@ std::string young_of_posix(std::string_view name) {
            if (name == "alnum") return r.alphabetic || in("Nd");
            if (name == "word") return r.alphabetic || in("Mn Mc Me Nd Pc");
            if (name == "digit") return in("Nd");
-           if (name == "lower") return in("Ll");
            if (name == "upper") return in("Lu");
            if (name == "punct") return r.category[0] == 'P' || r.category[0] == 'S';
            return name == "graph";
@@ -431,7 +435,10 @@ class Translator {
 
   static Set category_set(std::string_view category) {
     if (category == "C" || category == "Cn") return without_young(category);
-    const std::string young = young_of_category(category);
+    std::string young = young_of_category(category);
+    // U+1171E is a spacing mark since Unicode 16.
+    if (category == "Mn") return {young, {R"((?:(?!\x{1171E})\p{Mn}))"}, false};
+    if (category == "Mc") young += R"(\x{1171E})";
     return {fmt::format("\\p{{{}}}{}", category, young), {}, young.empty()};
   }
 
