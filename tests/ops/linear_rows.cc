@@ -44,6 +44,7 @@ std::vector<OpSignature> signatures() {
     const DType w = static_cast<DType>(i);
     if (!is_weight_dtype(w)) continue;
     for (const Size size : sizes_of(w)) add({usual}, DType::f32, w, size);
+    if (is_block_format(w)) add({usual, false, false, 8}, DType::f32, w, sizes_of(w).back());
     add({Activation::gelu_tanh, true, true}, DType::f32, w, sizes_of(w).back());
   }
   for (const Activation a :

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/linear.h"
+
 namespace tokamak::test {
 namespace {
 
@@ -16,21 +18,27 @@ Tolerance of_dtype(DType t) {
     default:
       break;
   }
-  if (is_block_format(t)) return {5e-3, 1e-3};
   return {0, 0};  // integers: exact
+}
+
+// Block weights themselves are exact; the activations beside them may be quantized.
+Tolerance of_weight(DType t, int64_t activation_bits) {
+  if (!is_block_format(t)) return of_dtype(t);
+  return activation_bits == 8 ? Tolerance{5e-3, 1e-3} : Tolerance{5e-5, 1e-7};
 }
 
 }  // namespace
 
 Tolerance tolerance_of(const OpSignature& s, const StepShape& step) {
   Tolerance most{0, 0};
-  const auto include = [&most](DType t) {
-    most = {std::max(most.element, of_dtype(t).element), std::max(most.nmse, of_dtype(t).nmse)};
+  const auto include = [&most](Tolerance t) {
+    most = {std::max(most.element, t.element), std::max(most.nmse, t.nmse)};
   };
-  for (const ValueType& t : s.outputs) include(t.dtype);
-  if (s.op == Op::attention) include(step.kv_dtype);
+  for (const ValueType& t : s.outputs) include(of_dtype(t.dtype));
+  if (s.op == Op::attention) include(of_dtype(step.kv_dtype));
   if (s.op == Op::linear || s.op == Op::linear_glu)
-    for (const ValueType& t : s.inputs) include(t.dtype);
+    for (const ValueType& t : s.inputs)
+      include(of_weight(t.dtype, LinearAttrs::from(s.attrs).activation_bits));
   return most;
 }
 

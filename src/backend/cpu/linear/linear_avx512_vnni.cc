@@ -3,7 +3,7 @@
 namespace tokamak {
 
 const LinearKernels* linear_kernels_avx512_vnni(DType weight, LinearMath math) {
-  return math == LinearMath::int8 ? int8_kernels_for(weight) : nullptr;
+  return integer_kernels_for(weight, math);
 }
 
 }  // namespace tokamak

@@ -37,7 +37,7 @@ size_t packed_row_bytes(LinearMath math, const LinearKernels& kernels, int64_t k
   const auto n = static_cast<size_t>(k);
   if (math == LinearMath::f32) return n * 4;
   if (math == LinearMath::bf16) return (n + 1) / 2 * 4;
-  return n / 32 * (9 + static_cast<size_t>(kernels.corrections)) * 4;
+  return n / 32 * static_cast<size_t>(kernels.block_words) * 4;
 }
 
 // Everything about one use that does not change between launches.
@@ -228,6 +228,7 @@ class LinearTactic final : public CpuTactic {
     if (s.inputs[0].shape.size() != 2) return false;
     const LinearAttrs a = LinearAttrs::from(s.attrs);
     if (a.has_residual && s.inputs.back().dtype != DType::f32) return false;
+    if (math_ == LinearMath::int8 && a.activation_bits != 8) return false;
     const ValueType& w = s.inputs[1];
     if (glu && s.inputs[2] != w) return false;
     const size_t bias = glu ? 3 : 2;
@@ -268,7 +269,7 @@ void add_tuned_linear(CpuRegistry& r) {
   r.add_layout<Rows16Layout>();
   const auto add = [&](std::string_view level_name, Isa level, LinearMath math, KernelsFor kernels,
                        LinearSpeed speed) {
-    constexpr std::string_view kMath[] = {"f32", "bf16", "int8"};
+    constexpr std::string_view kMath[] = {"f32", "bf16", "int16", "int8"};
     const std::string tail =
         std::string(kMath[static_cast<size_t>(math)]) + "." + std::string(level_name);
     for (const Op op : {Op::linear, Op::linear_glu})
@@ -276,9 +277,12 @@ void add_tuned_linear(CpuRegistry& r) {
                           r.target, math, kernels, speed);
   };
   add("avx2", Isa::avx2, LinearMath::f32, linear_kernels_avx2, {60000, 18000});
+  add("avx2", Isa::avx2, LinearMath::int16, linear_kernels_avx2, {55000, 18000});
   add("avx2", Isa::avx2, LinearMath::int8, linear_kernels_avx2, {110000, 18000});
   add("avx512", Isa::avx512, LinearMath::f32, linear_kernels_avx512, {100000});
+  add("avx512", Isa::avx512, LinearMath::int16, linear_kernels_avx512, {80000});
   add("avx512", Isa::avx512, LinearMath::int8, linear_kernels_avx512, {160000});
+  add("avx512_vnni", Isa::avx512_vnni, LinearMath::int16, linear_kernels_avx512_vnni, {150000});
   add("avx512_vnni", Isa::avx512_vnni, LinearMath::int8, linear_kernels_avx512_vnni, {300000});
   if (r.target.avx512_bf16)
     add("avx512_bf16", Isa::avx512_vnni, LinearMath::bf16, linear_kernels_avx512_bf16, {220000});

@@ -2,7 +2,7 @@
 #pragma once
 #include "backend/cpu/linear/finish.h"
 #include "backend/cpu/linear/float_tile.h"
-#include "backend/cpu/linear/int8_tile.h"
+#include "backend/cpu/linear/integer_tile.h"
 
 namespace tokamak {
 namespace {
@@ -12,11 +12,15 @@ namespace {
   {1, 2, 4, 8, 16, 24}, { f(1), f(2), f(4), f(8), f(16), f(24) }
 #define TOKAMAK_INT8_TILES(f) \
   {1, 2, 4, 8, 12}, { f(1), f(2), f(4), f(8), f(12) }
+#define TOKAMAK_INT16_TILES(f) \
+  {1, 2, 4, 8}, { f(1), f(2), f(4), f(8) }
 #else
 #define TOKAMAK_FLOAT_TILES(f) \
   {1, 2, 4, 6}, { f(1), f(2), f(4), f(6) }
 #define TOKAMAK_INT8_TILES(f) \
   {1, 2, 4}, { f(1), f(2), f(4) }
+#define TOKAMAK_INT16_TILES(f) \
+  {1, 2}, { f(1), f(2) }
 #endif
 
 template <DType D>
@@ -32,38 +36,50 @@ constexpr LinearKernels bf16_kernels() {
 }
 template <DType D>
 constexpr LinearKernels int8_kernels() {
-#define TOKAMAK_TILE(w) int8_tile<D, w>
-  return {TOKAMAK_INT8_TILES(TOKAMAK_TILE), pack_int8<D>, finish, Format<D>::kSub};
+#define TOKAMAK_TILE(w) integer_tile<D, w, 1>
+  return {TOKAMAK_INT8_TILES(TOKAMAK_TILE), pack_digits<D, 1>, finish, x_block_words<D, 1>(1)};
+#undef TOKAMAK_TILE
+}
+template <DType D>
+constexpr LinearKernels int16_kernels() {
+#define TOKAMAK_TILE(w) integer_tile<D, w, 2>
+  return {TOKAMAK_INT16_TILES(TOKAMAK_TILE), pack_digits<D, 2>, finish, x_block_words<D, 2>(1)};
 #undef TOKAMAK_TILE
 }
 
-template <DType D>
-[[maybe_unused]] const LinearKernels* int8_table() {
-  static constexpr LinearKernels kTable = int8_kernels<D>();
+template <DType D, int G>
+[[maybe_unused]] const LinearKernels* integer_table() {
+  static constexpr LinearKernels kTable = G == 2 ? int16_kernels<D>() : int8_kernels<D>();
   return &kTable;
 }
 
-[[maybe_unused]] const LinearKernels* int8_kernels_for(DType weight) {
+// G digits of activations.
+template <int G>
+[[maybe_unused]] const LinearKernels* integer_kernels_for(DType weight) {
   switch (weight) {
     case DType::q4_0:
-      return int8_table<DType::q4_0>();
+      return integer_table<DType::q4_0, G>();
     case DType::q4_1:
-      return int8_table<DType::q4_1>();
+      return integer_table<DType::q4_1, G>();
     case DType::q5_0:
-      return int8_table<DType::q5_0>();
+      return integer_table<DType::q5_0, G>();
     case DType::q5_1:
-      return int8_table<DType::q5_1>();
+      return integer_table<DType::q5_1, G>();
     case DType::q8_0:
-      return int8_table<DType::q8_0>();
+      return integer_table<DType::q8_0, G>();
     case DType::q4_k:
-      return int8_table<DType::q4_k>();
+      return integer_table<DType::q4_k, G>();
     case DType::q5_k:
-      return int8_table<DType::q5_k>();
+      return integer_table<DType::q5_k, G>();
     case DType::q6_k:
-      return int8_table<DType::q6_k>();
+      return integer_table<DType::q6_k, G>();
     default:
       return nullptr;
   }
+}
+[[maybe_unused]] const LinearKernels* integer_kernels_for(DType weight, LinearMath math) {
+  if (math == LinearMath::int16) return integer_kernels_for<2>(weight);
+  return math == LinearMath::int8 ? integer_kernels_for<1>(weight) : nullptr;
 }
 
 [[maybe_unused]] const LinearKernels* float_kernels_for(DType weight) {

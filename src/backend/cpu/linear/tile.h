@@ -2,9 +2,11 @@
 // A tile is `width` tokens; its activations are packed (pack) so that kernels read them in order:
 //   f32   [k][width] f32
 //   bf16  [(k+1)/2][width] pairs of bf16
-//   int8  per 32 inputs: int32 q[8][width] (4 inputs each), f32 scale[width], then per scale of the
-//         weight block (1, q6_k 2) a correction[width]: f32 scale * sum(q) for formats with a
-//         minimum, int32 -offset * sum(q) for the others.
+//   int16, int8  per 32 inputs: digits (2, 1) times int32 q[8][width] (4 inputs each), f32
+//         scale[width], then per scale of the weight block (1, q6_k 2) and digit a
+//         correction[width]: int32 -offset * sum(q); formats with a minimum have f32 scale *
+//         sum(x / scale) in the first. An input is scale * (254 * q[first] + q[second]), or scale *
+//         q.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +16,7 @@
 
 namespace tokamak {
 
-enum class LinearMath : uint8_t { f32, bf16, int8 };
+enum class LinearMath : uint8_t { f32, bf16, int16, int8 };
 
 // acc[group][width][16] = sums of `groups` consecutive groups at w.
 using LinearTileFn = void (*)(const std::byte* w, int64_t groups, const std::byte* x, int64_t k,
@@ -47,7 +49,7 @@ struct LinearKernels {
   LinearTileFn tile[kTileWidths] = {};
   LinearPackFn pack = nullptr;
   LinearFinishFn finish = nullptr;
-  int corrections = 0;  // int8: per 32 inputs
+  int block_words = 0;  // int16, int8: 4-byte words per 32 inputs of a token
 };
 
 // Null where the level has no kernel for this weight type in this arithmetic.

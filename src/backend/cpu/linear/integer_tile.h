@@ -1,5 +1,6 @@
-// Sums of block-format weights with activations quantized to int8 per 32 inputs: integer dot
-// products inside a block, float32 across blocks. See tile.h and rows16.h for the layouts.
+// Sums of block-format weights with activations quantized per 32 inputs, to one int8 digit or to
+// two (15 bits): integer dot products inside a block, float32 across blocks. Layouts: tile.h,
+// rows16.h.
 #pragma once
 #include "backend/cpu/linear/float_tile.h"
 
@@ -23,9 +24,12 @@ struct Format {
                                                            : 0;
 };
 
-template <DType D>
+constexpr float kDigit = 254;  // weight of the first of two digits; each lies in -127 … 127
+
+// Words of a block of 32 inputs: G digits of 8, the scale, a correction per sub-block and digit.
+template <DType D, int G>
 constexpr int x_block_words(int width) {
-  return width * (9 + Format<D>::kSub);
+  return width * (8 * G + 1 + Format<D>::kSub * G);
 }
 
 // The fifth (and sixth) bit of quad j, in place.
@@ -88,48 +92,57 @@ TOKAMAK_INLINE F16x min_of(const std::byte* scales, int64_t b) {
   return simd::sub(simd::zero(), m);
 }
 
-template <DType D, int W, int J>
-TOKAMAK_INLINE void dot_quad(I16x (&s)[W], const std::byte* data, const int32_t* x) {
+template <DType D, int W, int G, int J>
+TOKAMAK_INLINE void dot_quad(I16x (&s)[G][W], const std::byte* data, const int32_t* x) {
   const I16x w = quad<D, J>(data);
 #pragma GCC unroll 32
-  for (int t = 0; t < W; ++t) s[t] = dot<D>(s[t], w, simd::ibroadcast(x + J * W + t));
+  for (int t = 0; t < W; ++t) {
+    s[0][t] = dot<D>(s[0][t], w, simd::ibroadcast(x + J * W + t));
+    if constexpr (G == 2) s[1][t] = dot<D>(s[1][t], w, simd::ibroadcast(x + (8 + J) * W + t));
+  }
 }
 
 // The integer sums start at the correction for the offset, if there is one.
-template <DType D, int W>
-TOKAMAK_INLINE void start_sums(I16x (&s)[W], const int32_t* x, int sub) {
+template <DType D, int W, int G>
+TOKAMAK_INLINE void start_sums(I16x (&s)[G][W], const int32_t* x, int sub) {
+  const int32_t* corrections = x + (8 * G + 1 + sub * G) * W;
+#pragma GCC unroll 2
+  for (int g = 0; g < G; ++g)
 #pragma GCC unroll 32
-  for (int t = 0; t < W; ++t)
-    s[t] = Format<D>::kOffset != 0 ? simd::ibroadcast(x + (9 + sub) * W + t) : simd::izero();
+    for (int t = 0; t < W; ++t)
+      s[g][t] = Format<D>::kOffset != 0 ? simd::ibroadcast(corrections + g * W + t) : simd::izero();
 }
 
-template <int W>
-TOKAMAK_INLINE void add_scaled(F16x (&f)[W], I16x (&s)[W], F16x d, const float* scale) {
+template <int W, int G>
+TOKAMAK_INLINE void add_scaled(F16x (&f)[W], I16x (&s)[G][W], F16x d, const float* scale) {
 #pragma GCC unroll 32
-  for (int t = 0; t < W; ++t)
-    f[t] = simd::fma(simd::to_float(s[t]), simd::mul(d, simd::set1(scale[t])), f[t]);
+  for (int t = 0; t < W; ++t) {
+    F16x sum = simd::to_float(s[0][t]);
+    if constexpr (G == 2) sum = simd::fma(sum, simd::set1(kDigit), simd::to_float(s[1][t]));
+    f[t] = simd::fma(sum, simd::mul(d, simd::set1(scale[t])), f[t]);
+  }
 }
 
 // One block of 32 inputs of one group.
-template <DType D, int W>
+template <DType D, int W, int G>
 TOKAMAK_INLINE void add_block(F16x (&f)[W], const std::byte* scales, const std::byte* data,
                               int64_t b, const int32_t* x) {
-  const auto* meta = reinterpret_cast<const float*>(x + 8 * W);
-  I16x s[W];
-  start_sums<D, W>(s, x, 0);
-  dot_quad<D, W, 0>(s, data, x);
-  dot_quad<D, W, 1>(s, data, x);
-  dot_quad<D, W, 2>(s, data, x);
-  dot_quad<D, W, 3>(s, data, x);
+  const auto* meta = reinterpret_cast<const float*>(x + 8 * G * W);
+  I16x s[G][W];
+  start_sums<D, W, G>(s, x, 0);
+  dot_quad<D, W, G, 0>(s, data, x);
+  dot_quad<D, W, G, 1>(s, data, x);
+  dot_quad<D, W, G, 2>(s, data, x);
+  dot_quad<D, W, G, 3>(s, data, x);
   if constexpr (Format<D>::kSub == 2) {
-    add_scaled<W>(f, s, scale_of<D>(scales, b, 0), meta);
-    start_sums<D, W>(s, x, 1);
+    add_scaled<W, G>(f, s, scale_of<D>(scales, b, 0), meta);
+    start_sums<D, W, G>(s, x, 1);
   }
-  dot_quad<D, W, 4>(s, data, x);
-  dot_quad<D, W, 5>(s, data, x);
-  dot_quad<D, W, 6>(s, data, x);
-  dot_quad<D, W, 7>(s, data, x);
-  add_scaled<W>(f, s, scale_of<D>(scales, b, Format<D>::kSub - 1), meta);
+  dot_quad<D, W, G, 4>(s, data, x);
+  dot_quad<D, W, G, 5>(s, data, x);
+  dot_quad<D, W, G, 6>(s, data, x);
+  dot_quad<D, W, G, 7>(s, data, x);
+  add_scaled<W, G>(f, s, scale_of<D>(scales, b, Format<D>::kSub - 1), meta);
   if constexpr (Format<D>::kMin) {
     const F16x m = min_of<D>(scales, b);
 #pragma GCC unroll 32
@@ -137,8 +150,8 @@ TOKAMAK_INLINE void add_block(F16x (&f)[W], const std::byte* scales, const std::
   }
 }
 
-template <DType D, int W>
-void int8_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+template <DType D, int W, int G>
+void integer_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
   constexpr Rows16Format fmt = rows16_format(D);
   const size_t scale_section = rows16_scales(D, k), group_bytes = rows16_group_bytes(D, k);
   const int64_t blocks = k / 32;
@@ -148,13 +161,13 @@ void int8_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t 
     for (F16x& v : f) v = simd::zero();
     const auto* x = reinterpret_cast<const int32_t*>(xb);
     const std::byte *data = w + scale_section, *next = w + ahead;
-    for (int64_t b = 0; b < blocks; ++b, x += x_block_words<D>(W), data += fmt.data_bytes) {
+    for (int64_t b = 0; b < blocks; ++b, x += x_block_words<D, G>(W), data += fmt.data_bytes) {
       if constexpr (W <= 4) {
         constexpr size_t kBytes = fmt.data_bytes + fmt.scale_bytes * 32 / fmt.scale_inputs;
         for (size_t line = 0; line < kBytes; line += 64) prefetch(next + line);
         next += kBytes;
       }
-      add_block<D, W>(f, w, data, b, x);
+      add_block<D, W, G>(f, w, data, b, x);
     }
 #pragma GCC unroll 32
     for (int t = 0; t < W; ++t) simd::store(acc + t * 16, f[t]);
@@ -162,44 +175,61 @@ void int8_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t 
 }
 
 // 32 inputs of one token into column t of the block at `out`; row == null: zeros.
-template <DType D>
+template <DType D, int G>
 TOKAMAK_INLINE void quantize_block(const float* row, int width, int t, int32_t* out) {
-  alignas(16) int8_t q[32] = {};
+  alignas(16) int8_t q[G][32] = {};
   float scale = 0;
-  int32_t sums[2] = {};
+  int32_t sums[G][2] = {};
   if (row != nullptr) {
-    const F16x a = simd::load(row), b = simd::load(row + 16);
-    const float top = simd::max_of(simd::max(simd::abs(a), simd::abs(b)));
-    const bool nan = simd::any_nan(simd::add(a, b));  // so that one bad input shows in every sum
-    const F16x inverse = simd::set1(top > 0 ? 127.0f / top : 0.0f);
-    const I16x qa = simd::to_int(simd::mul(a, inverse)), qb = simd::to_int(simd::mul(b, inverse));
-    simd::store_i8(q, qa);
-    simd::store_i8(q + 16, qb);
-    sums[0] = simd::isum(qa);
-    sums[1] = simd::isum(qb);
-    scale = nan ? __builtin_nanf("") : top / 127.0f;
+    constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
+    const F16x half[2] = {simd::load(row), simd::load(row + 16)};
+    const float top = simd::max_of(simd::max(simd::abs(half[0]), simd::abs(half[1])));
+    const bool nan =
+        simd::any_nan(simd::add(half[0], half[1]));  // one bad input shows in every sum
+    const F16x inverse = simd::set1(top > 0 ? kLargest / top : 0.0f);
+    for (int h = 0; h < 2; ++h) {
+      const I16x v = simd::to_int(simd::mul(half[h], inverse));
+      I16x digit[2] = {v, v};
+      if constexpr (G == 2) {
+        digit[0] = simd::to_int(simd::mul(simd::to_float(v), simd::set1(1 / kDigit)));
+        digit[1] = simd::to_int(
+            simd::fma(simd::to_float(digit[0]), simd::set1(-kDigit), simd::to_float(v)));
+      }
+      for (int g = 0; g < G; ++g) {
+        simd::store_i8(q[g] + 16 * h, digit[g]);
+        sums[g][h] = simd::isum(digit[g]);
+      }
+    }
+    scale = nan ? __builtin_nanf("") : top / kLargest;
   }
-  const auto* quads = reinterpret_cast<const int32_t*>(q);
-  for (int j = 0; j < 8; ++j) out[j * width + t] = quads[j];
-  auto* meta = reinterpret_cast<float*>(out + 8 * width);
-  meta[t] = scale;
+  for (int g = 0; g < G; ++g) {
+    const auto* quads = reinterpret_cast<const int32_t*>(q[g]);
+    for (int j = 0; j < 8; ++j) out[(8 * g + j) * width + t] = quads[j];
+  }
+  out += 8 * G * width + t;
+  reinterpret_cast<float*>(out)[0] = scale;
   if constexpr (Format<D>::kMin) {
-    meta[width + t] = scale * static_cast<float>(sums[0] + sums[1]);
-  } else if constexpr (Format<D>::kSub == 2) {
-    out[9 * width + t] = -Format<D>::kOffset * sums[0];
-    out[10 * width + t] = -Format<D>::kOffset * sums[1];
+    float sum = static_cast<float>(sums[0][0] + sums[0][1]);
+    if constexpr (G == 2) sum = sum * kDigit + static_cast<float>(sums[1][0] + sums[1][1]);
+    reinterpret_cast<float*>(out)[width] = scale * sum;
   } else {
-    out[9 * width + t] = -Format<D>::kOffset * (sums[0] + sums[1]);
+    for (int g = 0; g < G; ++g) {
+      const int32_t *s = sums[g], whole = s[0] + s[1];
+      for (int sub = 0; sub < Format<D>::kSub; ++sub)
+        out[(1 + sub * G + g) * width] =
+            -Format<D>::kOffset * (Format<D>::kSub == 2 ? s[sub] : whole);
+    }
   }
 }
 
-template <DType D>
-void pack_int8(const float* x, int64_t stride, int tokens, int width, int64_t k_begin,
-               int64_t k_end, int64_t, std::byte* tile) {
-  auto* out = reinterpret_cast<int32_t*>(tile) + k_begin / 32 * x_block_words<D>(width);
-  for (int64_t i = k_begin; i < k_end; i += 32, out += x_block_words<D>(width))
+template <DType D, int G>
+void pack_digits(const float* x, int64_t stride, int tokens, int width, int64_t k_begin,
+                 int64_t k_end, int64_t, std::byte* tile) {
+  constexpr auto words = x_block_words<D, G>;
+  auto* out = reinterpret_cast<int32_t*>(tile) + k_begin / 32 * words(width);
+  for (int64_t i = k_begin; i < k_end; i += 32, out += words(width))
     for (int t = 0; t < width; ++t)
-      quantize_block<D>(t < tokens ? x + t * stride + i : nullptr, width, t, out);
+      quantize_block<D, G>(t < tokens ? x + t * stride + i : nullptr, width, t, out);
 }
 
 }  // namespace
