@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "text/unicode.h"
 
 namespace tokamak {
 namespace {
@@ -32,6 +33,8 @@ CharsMap::CharsMap(std::string_view blob, const std::string& source) {
   replacements_ = blob.substr(4 + trie_bytes);
   if (replacements_.back() != '\0')
     fail("{}: precompiled_charsmap does not end with a NUL byte", source);
+  if (unicode::valid_prefix(replacements_) != replacements_.size())
+    fail("{}: precompiled_charsmap: its replacements are not UTF-8", source);
 }
 
 // `node` holds the index that a child's label is combined with.
@@ -72,6 +75,8 @@ size_t CharsMap::path_length(std::string_view text) const {
 
 std::string_view CharsMap::replacement_at(uint32_t at) const {
   if (at >= replacements_.size()) return {};
+  // A damaged trie may point into the middle of a character.
+  if ((static_cast<unsigned char>(replacements_[at]) & 0xC0) == 0x80) return {};
   return replacements_.data() + at;  // NUL-terminated: the constructor checked the last byte
 }
 

@@ -1,6 +1,7 @@
 // A model turns one piece of text into ids. Models are immutable; what changes lives in a Scratch,
 // of which every thread that encodes holds its own.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -32,7 +33,7 @@ class WordCache {
     e.bytes = static_cast<uint8_t>(word.size());
     e.count = static_cast<uint8_t>(count);
     std::memcpy(e.word, word.data(), word.size());
-    std::memcpy(e.ids, ids, count * sizeof(int32_t));
+    std::copy_n(ids, count, e.ids);
   }
 
  private:
