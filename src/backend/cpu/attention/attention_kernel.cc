@@ -196,6 +196,23 @@ void TunedAttention::load_keys(const StepContext& step, const Scratch& w, int32_
     std::memset(w.v + (end - begin) * ld, 0, static_cast<size_t>(ld) * sizeof(float));
 }
 
+// Asks for keys and values [begin, end) before they are needed: a page of the cache is too short
+// for the hardware to see a stream in it.
+void TunedAttention::prefetch_keys(const StepContext& step, int32_t sequence, int64_t kv_head,
+                                   int64_t begin, int64_t end) const {
+  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const int64_t size = step.kv.block_size;
+  const auto row_bytes = static_cast<int64_t>(bytes_of(step.kv.dtype, a_.head_dim));
+  for (int64_t at = begin; at < end;) {
+    const int64_t run = std::min(end - at, size - at % size);
+    const std::byte* k = cache_row(step, layer.k, sequence, kv_head, at);
+    const std::byte* v = cache_row(step, layer.v, sequence, kv_head, at);
+    for (int64_t i = 0; i < run * row_bytes; i += 64) __builtin_prefetch(k + i, 0, 2);
+    for (int64_t i = 0; i < run * row_bytes; i += 64) __builtin_prefetch(v + i, 0, 2);
+    at += run;
+  }
+}
+
 void TunedAttention::load_query(const LaunchArgs& args, const Scratch& w, int64_t token,
                                 int64_t head, float* out) const {
   const HeadForm form{a_.head_dim,
@@ -284,6 +301,10 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
   const StepContext& step = *args.step;
   const int64_t group = a_.heads / a_.kv_heads, ld = padded_head(a_.head_dim);
   const int64_t token = step.query_begin[item.sequence], length = step.context_len[item.sequence];
+  const int64_t oldest = work.first_key(item.sequence), keys = length - oldest;
+  const int64_t begin = oldest + keys * item.part / item.parts;
+  const int64_t end = oldest + keys * (item.part + 1) / item.parts;
+  prefetch_keys(step, item.sequence, item.kv_head, begin, std::min(begin + 2 * kKeyTile, end));
   RopeTable own;
   turn_to(args, w, token, table_for(length, own));
   std::memset(w.q, 0, static_cast<size_t>(group * ld) * sizeof(float));
@@ -300,10 +321,10 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
   t.q = w.q, t.k = w.k, t.v = w.v, t.scores = w.scores;
   t.softcap = static_cast<float>(a_.softcap);
   t.max = r.max, t.sum = r.sum, t.out = r.out;
-  const int64_t oldest = work.first_key(item.sequence), keys = length - oldest;
-  const int64_t end = oldest + keys * (item.part + 1) / item.parts;
-  for (int64_t key = oldest + keys * item.part / item.parts; key < end; key += kKeyTile) {
+  for (int64_t key = begin; key < end; key += kKeyTile) {
     const int64_t stop = std::min(key + kKeyTile, end);
+    prefetch_keys(step, item.sequence, item.kv_head, stop + kKeyTile,
+                  std::min(stop + 2 * kKeyTile, end));
     load_keys(step, w, item.sequence, item.kv_head, key, stop);
     t.keys = static_cast<int>(stop - key);
     kernels_.decode(t);

@@ -32,6 +32,8 @@ class TunedAttention final : public Kernel {
   void append_all(const LaunchArgs& args, const Scratch& w, CpuExec& exec) const;
   void load_keys(const StepContext& step, const Scratch& w, int32_t sequence, int64_t kv_head,
                  int64_t begin, int64_t end) const;
+  void prefetch_keys(const StepContext& step, int32_t sequence, int64_t kv_head, int64_t begin,
+                     int64_t end) const;
   void load_query(const LaunchArgs& args, const Scratch& w, int64_t token, int64_t head,
                   float* out) const;
   void prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;

@@ -102,27 +102,47 @@ void prefill(const PrefillTile& t) {
     prefill_of<256>(t);
 }
 
+// Scores of H heads against sixteen keys: each row of keys is read once for all of them.
+template <int LD, int H>
 TOKAMAK_INLINE void decode_scores(const DecodeTile& t, int head) {
-  const float* q = t.q + head * t.ld;
+  constexpr int kRows = kSumsAtOnce / H >= 16  ? 16
+                        : kSumsAtOnce / H >= 4 ? 4
+                        : kSumsAtOnce / H >= 2 ? 2
+                                               : 1;
+  const F16x last = simd::set1(static_cast<float>(t.keys));
   for (int j = 0; j < t.keys; j += 16) {
-    F16x s[16];
-    for (F16x& v : s) v = simd::zero();
-    for (int64_t d = 0; d < t.head_dim; d += 16) {
-      const F16x qv = simd::load(q + d);
-      const float* k = t.k + j * t.ld + d;
+    F16x s[H][16];
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) s[i] = simd::fma(qv, simd::load(k + i * t.ld), s[i]);
+    for (int i = 0; i < 16; i += kRows) {
+      F16x part[H][kRows];
+      for (auto& row : part)
+        for (F16x& v : row) v = simd::zero();
+      const float* k = t.k + (j + i) * LD;
+      const float* q = t.q + head * LD;
+      for (int64_t d = 0; d < t.head_dim; d += 16) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          const F16x key = simd::load(k + r * LD + d);
+#pragma GCC unroll 4
+          for (int h = 0; h < H; ++h)
+            part[h][r] = simd::fma(simd::load(q + h * LD + d), key, part[h][r]);
+        }
+      }
+      for (int h = 0; h < H; ++h)
+        for (int r = 0; r < kRows; ++r) s[h][i + r] = part[h][r];
     }
-    F16x all = simd::sums_of(s);
-    if (t.softcap > 0) all = soft_cap(all, t.softcap);
     const F16x place = simd::add(simd::iota(), simd::set1(static_cast<float>(j + 1)));
-    all = simd::select_le(place, simd::set1(static_cast<float>(t.keys)), all,
-                          simd::set1(kMaskedScore));
-    simd::store(t.scores + head * kKeyTile + j, all);
+    for (int h = 0; h < H; ++h) {
+      F16x all = simd::sums_of(s[h]);
+      if (t.softcap > 0) all = soft_cap(all, t.softcap);
+      all = simd::select_le(place, last, all, simd::set1(kMaskedScore));
+      simd::store(t.scores + (head + h) * kKeyTile + j, all);
+    }
   }
 }
 
 // Scores of one head become weights; its output so far shrinks to the new maximum.
+template <int LD>
 TOKAMAK_INLINE void decode_softmax(const DecodeTile& t, int head) {
   float* scores = t.scores + head * kKeyTile;
   F16x top = simd::set1(t.max[head]);
@@ -138,44 +158,61 @@ TOKAMAK_INLINE void decode_softmax(const DecodeTile& t, int head) {
   simd::store(shrink, simd::exp(simd::set1(t.max[head] - max)));
   t.sum[head] = t.sum[head] * shrink[0] + simd::sum(sum);
   t.max[head] = max;
-  float* out = t.out + head * t.ld;
+  float* out = t.out + head * LD;
   for (int64_t d = 0; d < t.head_dim; d += 16)
     simd::store(out + d, simd::mul(simd::load(out + d), simd::set1(shrink[0])));
 }
 
 // out[head … head + H) += weights · v
-template <int H>
+template <int LD, int H>
 TOKAMAK_INLINE void decode_values(const DecodeTile& t, int head) {
   for (int64_t c = 0; c < t.head_dim; c += 16) {
     F16x s[2][H];
     for (int h = 0; h < H; ++h) {
-      s[0][h] = simd::load(t.out + (head + h) * t.ld + c);
+      s[0][h] = simd::load(t.out + (head + h) * LD + c);
       s[1][h] = simd::zero();
     }
-    const float* p = t.scores + head * kKeyTile;
+    const float *p = t.scores + head * kKeyTile, *v = t.v + c;
     // Two keys at a time, in sums of their own; a tile's missing last key is zero.
     for (int j = 0; j < t.keys; j += 2) {
-      const F16x even = simd::load(t.v + j * t.ld + c), odd = simd::load(t.v + (j + 1) * t.ld + c);
-#pragma GCC unroll 8
+      const F16x even = simd::load(v + j * LD), odd = simd::load(v + (j + 1) * LD);
+#pragma GCC unroll 4
       for (int h = 0; h < H; ++h) {
         s[0][h] = simd::fma(even, simd::set1(p[h * kKeyTile + j]), s[0][h]);
         s[1][h] = simd::fma(odd, simd::set1(p[h * kKeyTile + j + 1]), s[1][h]);
       }
     }
     for (int h = 0; h < H; ++h)
-      simd::store(t.out + (head + h) * t.ld + c, simd::add(s[0][h], s[1][h]));
+      simd::store(t.out + (head + h) * LD + c, simd::add(s[0][h], s[1][h]));
   }
 }
 
-void decode(const DecodeTile& t) {
-  for (int h = 0; h < t.heads; ++h) {
-    decode_scores(t, h);
-    decode_softmax(t, h);
-  }
+template <int LD, int H>
+void decode_heads(const DecodeTile& t, int head) {
+  decode_scores<LD, H>(t, head);
+  for (int h = 0; h < H; ++h) decode_softmax<LD>(t, head + h);
+  decode_values<LD, H>(t, head);
+}
+
+template <int LD>
+void decode_of(const DecodeTile& t) {
   int h = 0;
-  for (; h + 4 <= t.heads; h += 4) decode_values<4>(t, h);
-  for (; h + 2 <= t.heads; h += 2) decode_values<2>(t, h);
-  for (; h < t.heads; ++h) decode_values<1>(t, h);
+  for (; h + 4 <= t.heads; h += 4) decode_heads<LD, 4>(t, h);
+  if (t.heads - h == 3)
+    decode_heads<LD, 3>(t, h);
+  else if (t.heads - h == 2)
+    decode_heads<LD, 2>(t, h);
+  else if (t.heads - h == 1)
+    decode_heads<LD, 1>(t, h);
+}
+
+void decode(const DecodeTile& t) {
+  if (t.ld == 64)
+    decode_of<64>(t);
+  else if (t.ld == 128)
+    decode_of<128>(t);
+  else
+    decode_of<256>(t);
 }
 
 constexpr AttentionKernels kAttentionKernels = {angles,  prepare_head, narrow, widen,
