@@ -174,52 +174,60 @@ void integer_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64
   }
 }
 
+// Whole numbers to digits: v = 254 * digit[0] + digit[1], or v itself.
+template <int G>
+TOKAMAK_INLINE void split_digits(I16x v, I16x (&digit)[G]) {
+  digit[0] = v;
+  if constexpr (G == 2) {
+    digit[0] = simd::to_int(simd::mul(simd::to_float(v), simd::set1(1 / kDigit)));
+    digit[1] =
+        simd::to_int(simd::fma(simd::to_float(digit[0]), simd::set1(-kDigit), simd::to_float(v)));
+  }
+}
+
+// The corrections of a block: v and digit hold its halves of sixteen inputs.
+template <DType D, int G>
+TOKAMAK_INLINE void store_corrections(const I16x (&v)[2], const I16x (&digit)[2][G], float scale,
+                                      int width, int32_t* out) {
+  constexpr int kOffset = Format<D>::kOffset;
+  if constexpr (Format<D>::kMin) {
+    const auto sum = static_cast<float>(simd::isum(simd::iadd(v[0], v[1])));
+    *reinterpret_cast<float*>(out) = scale * sum;
+  } else if constexpr (kOffset != 0) {
+    for (int g = 0; g < G; ++g)
+      if constexpr (Format<D>::kSub == 2) {
+        out[g * width] = -kOffset * simd::isum(digit[0][g]);
+        out[(G + g) * width] = -kOffset * simd::isum(digit[1][g]);
+      } else {
+        out[g * width] = -kOffset * simd::isum(simd::iadd(digit[0][g], digit[1][g]));
+      }
+  }
+}
+
 // 32 inputs of one token into column t of the block at `out`; row == null: zeros.
 template <DType D, int G>
 TOKAMAK_INLINE void quantize_block(const float* row, int width, int t, int32_t* out) {
-  alignas(16) int8_t q[G][32] = {};
-  float scale = 0;
-  int32_t sums[G][2] = {};
-  if (row != nullptr) {
-    constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
-    const F16x half[2] = {simd::load(row), simd::load(row + 16)};
-    const float top = simd::max_of(simd::max(simd::abs(half[0]), simd::abs(half[1])));
-    const bool nan =
-        simd::any_nan(simd::add(half[0], half[1]));  // one bad input shows in every sum
-    const F16x inverse = simd::set1(top > 0 ? kLargest / top : 0.0f);
-    for (int h = 0; h < 2; ++h) {
-      const I16x v = simd::to_int(simd::mul(half[h], inverse));
-      I16x digit[2] = {v, v};
-      if constexpr (G == 2) {
-        digit[0] = simd::to_int(simd::mul(simd::to_float(v), simd::set1(1 / kDigit)));
-        digit[1] = simd::to_int(
-            simd::fma(simd::to_float(digit[0]), simd::set1(-kDigit), simd::to_float(v)));
-      }
-      for (int g = 0; g < G; ++g) {
-        simd::store_i8(q[g] + 16 * h, digit[g]);
-        sums[g][h] = simd::isum(digit[g]);
-      }
-    }
-    scale = nan ? __builtin_nanf("") : top / kLargest;
+  constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
+  alignas(16) int8_t q[G][32];
+  const F16x x[2] = {row == nullptr ? simd::zero() : simd::load(row),
+                     row == nullptr ? simd::zero() : simd::load(row + 16)};
+  const float top = simd::max_of(simd::max(simd::abs(x[0]), simd::abs(x[1])));
+  const bool nan = simd::any_nan(simd::add(x[0], x[1]));  // one bad input shows in every sum
+  const F16x inverse = simd::set1(top > 0 ? kLargest / top : 0.0f);
+  I16x v[2], digit[2][G];
+  for (int h = 0; h < 2; ++h) {
+    v[h] = simd::to_int(simd::mul(x[h], inverse));
+    split_digits<G>(v[h], digit[h]);
+    for (int g = 0; g < G; ++g) simd::store_i8(q[g] + 16 * h, digit[h][g]);
   }
   for (int g = 0; g < G; ++g) {
     const auto* quads = reinterpret_cast<const int32_t*>(q[g]);
     for (int j = 0; j < 8; ++j) out[(8 * g + j) * width + t] = quads[j];
   }
+  const float scale = nan ? __builtin_nanf("") : top / kLargest;
   out += 8 * G * width + t;
-  reinterpret_cast<float*>(out)[0] = scale;
-  if constexpr (Format<D>::kMin) {
-    float sum = static_cast<float>(sums[0][0] + sums[0][1]);
-    if constexpr (G == 2) sum = sum * kDigit + static_cast<float>(sums[1][0] + sums[1][1]);
-    reinterpret_cast<float*>(out)[width] = scale * sum;
-  } else {
-    for (int g = 0; g < G; ++g) {
-      const int32_t *s = sums[g], whole = s[0] + s[1];
-      for (int sub = 0; sub < Format<D>::kSub; ++sub)
-        out[(1 + sub * G + g) * width] =
-            -Format<D>::kOffset * (Format<D>::kSub == 2 ? s[sub] : whole);
-    }
-  }
+  *reinterpret_cast<float*>(out) = scale;
+  store_corrections<D, G>(v, digit, scale, width, out + width);
 }
 
 template <DType D, int G>
