@@ -25,6 +25,15 @@ constexpr int kSums = W == 1   ? 4
                                : 1;
 
 template <int W, int U>
+TOKAMAK_INLINE void start_sums(F16x (&s)[U][W], bool add, const float* acc) {
+  for (auto& row : s)
+    for (F16x& v : row) v = simd::zero();
+  if (!add) return;
+#pragma GCC unroll 32
+  for (int t = 0; t < W; ++t) s[0][t] = simd::load(acc + t * 16);
+}
+
+template <int W, int U>
 TOKAMAK_INLINE void store_sums(F16x (&s)[U][W], float* acc) {
 #pragma GCC unroll 32
   for (int t = 0; t < W; ++t) {
@@ -43,7 +52,8 @@ TOKAMAK_INLINE void multiply_add(F16x (&s)[W], F16x w, const float* x) {
 
 // f32 and f16: one step is one input.
 template <DType D, int W>
-void float_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+void float_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+                int64_t k, bool add, float* acc) {
   constexpr int U = kSums<W>;
   constexpr size_t kStep = D == DType::f32 ? 64 : 32;
   const auto at = [](const std::byte* p) __attribute__((always_inline)) {
@@ -52,10 +62,9 @@ void float_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t
     else
       return simd::load_f16(p);
   };
-  for (int64_t g = 0; g < groups; ++g, w += rows16_group_bytes(D, k), acc += W * 16) {
+  for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {
     F16x s[U][W];
-    for (auto& row : s)
-      for (F16x& v : row) v = simd::zero();
+    start_sums<W, U>(s, add, acc);
     const auto* x = reinterpret_cast<const float*>(xb);
     const std::byte* p = w;
     int64_t i = 0;
@@ -73,13 +82,13 @@ void float_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t
 
 // bf16 weights widened to float32: one step is a pair of inputs.
 template <int W>
-void bf16_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+void bf16_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+               int64_t k, bool add, float* acc) {
   constexpr int U = kSums<W>, P = U == 4 ? 2 : 1;  // pairs per round
   const I16x high = simd::iset1(static_cast<int32_t>(0xffff0000u));
-  for (int64_t g = 0; g < groups; ++g, w += rows16_group_bytes(DType::bf16, k), acc += W * 16) {
+  for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {
     F16x s[U][W];
-    for (auto& row : s)
-      for (F16x& v : row) v = simd::zero();
+    start_sums<W, U>(s, add, acc);
     const auto* x = reinterpret_cast<const float*>(xb);
     const std::byte* p = w;
     int64_t i = 0;

@@ -104,7 +104,7 @@ TOKAMAK_INLINE void dot_quad(I16x (&s)[G][W], const std::byte* data, const int32
 
 // The integer sums start at the correction for the offset, if there is one.
 template <DType D, int W, int G>
-TOKAMAK_INLINE void start_sums(I16x (&s)[G][W], const int32_t* x, int sub) {
+TOKAMAK_INLINE void start_digits(I16x (&s)[G][W], const int32_t* x, int sub) {
   const int32_t* corrections = x + (8 * G + 1 + sub * G) * W;
 #pragma GCC unroll 2
   for (int g = 0; g < G; ++g)
@@ -129,14 +129,14 @@ TOKAMAK_INLINE void add_block(F16x (&f)[W], const std::byte* scales, const std::
                               int64_t b, const int32_t* x) {
   const auto* meta = reinterpret_cast<const float*>(x + 8 * G * W);
   I16x s[G][W];
-  start_sums<D, W, G>(s, x, 0);
+  start_digits<D, W, G>(s, x, 0);
   dot_quad<D, W, G, 0>(s, data, x);
   dot_quad<D, W, G, 1>(s, data, x);
   dot_quad<D, W, G, 2>(s, data, x);
   dot_quad<D, W, G, 3>(s, data, x);
   if constexpr (Format<D>::kSub == 2) {
     add_scaled<W, G>(f, s, scale_of<D>(scales, b, 0), meta);
-    start_sums<D, W, G>(s, x, 1);
+    start_digits<D, W, G>(s, x, 1);
   }
   dot_quad<D, W, G, 4>(s, data, x);
   dot_quad<D, W, G, 5>(s, data, x);
@@ -151,9 +151,10 @@ TOKAMAK_INLINE void add_block(F16x (&f)[W], const std::byte* scales, const std::
 }
 
 template <DType D, int W, int G>
-void integer_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+void integer_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+                  int64_t k, bool, float* acc) {
   constexpr Rows16Format fmt = rows16_format(D);
-  const size_t scale_section = rows16_scales(D, k), group_bytes = rows16_group_bytes(D, k);
+  const size_t scale_section = rows16_scales(D, k);
   const int64_t blocks = k / 32;
   const size_t ahead = scale_section + kPrefetchBytes;  // the data section runs late by that much
   for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {

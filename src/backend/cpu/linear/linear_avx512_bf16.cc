@@ -14,23 +14,24 @@ TOKAMAK_INLINE void multiply_pairs(F16x (&s)[W], const std::byte* w, const int32
 }
 
 template <int W>
-void pairs_tile(const std::byte* w, int64_t groups, const std::byte* xb, int64_t k, float* acc) {
+void pairs_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+                int64_t k, bool add, float* acc) {
   constexpr int U = kSums<W>;
   const int64_t pairs = (k + 1) / 2;
   for (int64_t g = 0; g < groups; ++g, acc += W * 16) {
     F16x s[U][W];
-    for (auto& row : s)
-      for (F16x& v : row) v = simd::zero();
+    start_sums<W, U>(s, add, acc);
+    const std::byte* p = w + static_cast<size_t>(g) * group_bytes;
     const auto* x = reinterpret_cast<const int32_t*>(xb);
     int64_t i = 0;
-    for (; i + U <= pairs; i += U, x += U * W, w += U * 64) {
+    for (; i + U <= pairs; i += U, x += U * W, p += U * 64) {
 #pragma GCC unroll 4
       for (int u = 0; u < U; ++u) {
-        if constexpr (W <= 4) prefetch(w + u * 64 + kPrefetchBytes);
-        multiply_pairs<W>(s[u], w + u * 64, x + u * W);
+        if constexpr (W <= 4) prefetch(p + u * 64 + kPrefetchBytes);
+        multiply_pairs<W>(s[u], p + u * 64, x + u * W);
       }
     }
-    for (; i < pairs; ++i, x += W, w += 64) multiply_pairs<W>(s[0], w, x);
+    for (; i < pairs; ++i, x += W, p += 64) multiply_pairs<W>(s[0], p, x);
     store_sums<W, U>(s, acc);
   }
 }

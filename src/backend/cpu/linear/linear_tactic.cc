@@ -50,11 +50,13 @@ struct LinearShape {
   Dim rows = 1;
   int64_t n = 0, k = 0, groups = 0;
   size_t group_bytes = 0, row_bytes = 0;
-  size_t cache_bytes = 0;  // weights that one worker keeps while tokens pass
+  size_t input_bytes = 0, weight_bytes = 0;  // floats: of one input of a token, of a group
+  size_t cache_bytes = 0;                    // weights that one worker keeps while tokens pass
 };
 
 constexpr size_t kAccFloats = 4 * kMaxTileWidth * 16;  // sums of one call, per weight
 constexpr int64_t kPackInputs = 512;                   // inputs that one packing task handles
+constexpr int64_t kStretchBytes = 24 << 10;            // of a tile's activations in the first cache
 constexpr size_t kMinTaskBytes = 12 << 10;             // weights worth a task of their own
 
 class LinearKernel final : public Kernel {
@@ -118,6 +120,7 @@ class LinearKernel final : public Kernel {
     const int64_t wanted = int64_t{workers} * 12;
     int64_t groups = std::max<int64_t>(1, s_.groups / wanted);
     if (tiling.tiles > 1) {
+      groups = std::max<int64_t>(1, s_.groups / (2 * wanted));  // tasks are long: even ends count
       groups = std::min(groups, std::max<int64_t>(1, static_cast<int64_t>(s_.cache_bytes / bytes)));
     } else {
       groups = std::max(groups, static_cast<int64_t>(kMinTaskBytes / bytes));
@@ -143,12 +146,25 @@ class LinearKernel final : public Kernel {
       for (int64_t g = group_begin; g < group_end; g += most) {
         const int64_t count = std::min(most, group_end - g);
         for (int w = 0; w < (s_.glu ? 2 : 1); ++w)
-          s_.kernels->tile[index](args.in[1 + w].data + static_cast<size_t>(g) * s_.group_bytes,
-                                  count, xt, s_.k, acc[w]);
+          sum_groups(args.in[1 + w].data + static_cast<size_t>(g) * s_.group_bytes, count, xt,
+                     index, acc[w]);
         for (int64_t i = 0; i < count; ++i)
           finish(args, g + i, first, tokens, acc[0] + i * width * 16, acc[1] + i * width * 16);
       }
     }
+  }
+
+  // Wide tiles of floats go through the inputs in stretches whose activations stay in the first
+  // cache while the groups pass; narrow ones stream the weights as they lie.
+  void sum_groups(const std::byte* w, int64_t groups, const std::byte* x, int index,
+                  float* acc) const {
+    const int width = s_.kernels->widths[index];
+    const bool whole = s_.input_bytes == 0 || width <= 4;
+    const int64_t row = static_cast<int64_t>(s_.input_bytes) * width;
+    const int64_t step = whole ? s_.k : std::max<int64_t>(64, kStretchBytes / row / 64 * 64);
+    for (int64_t i = 0; i < s_.k; i += step)
+      s_.kernels->tile[index](w + static_cast<size_t>(i) * s_.weight_bytes, s_.group_bytes, groups,
+                              x + i * row, std::min(step, s_.k - i), i > 0, acc);
   }
 
   void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
@@ -254,6 +270,10 @@ class LinearTactic final : public CpuTactic {
     r.groups = (r.n + kGroupRows - 1) / kGroupRows;
     r.group_bytes = rows16_group_bytes(w.dtype, r.k);
     r.row_bytes = packed_row_bytes(math_, *r.kernels, r.k);
+    if (!rows16_is_block(w.dtype)) {
+      r.input_bytes = math_ == LinearMath::bf16 ? 2 : 4;
+      r.weight_bytes = w.dtype == DType::f32 ? 64 : 32;
+    }
     r.cache_bytes = target_.l2_bytes / 2;
     return r;
   }

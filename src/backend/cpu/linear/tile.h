@@ -18,9 +18,11 @@ namespace tokamak {
 
 enum class LinearMath : uint8_t { f32, bf16, int16, int8 };
 
-// acc[group][width][16] = sums of `groups` consecutive groups at w.
-using LinearTileFn = void (*)(const std::byte* w, int64_t groups, const std::byte* x, int64_t k,
-                              float* acc);
+// acc[group][width][16] = sums over k inputs of `groups` groups, the first at w, the others
+// group_bytes apart; with add these are added to what acc holds. Float weights may be cut into
+// stretches of an even number of inputs; block formats are summed over all inputs in one call.
+using LinearTileFn = void (*)(const std::byte* w, size_t group_bytes, int64_t groups,
+                              const std::byte* x, int64_t k, bool add, float* acc);
 // Packs inputs [k_begin, k_end) of `tokens` <= width rows of x (stride floats apart; the others are
 // zero) into the tile. k_begin is a multiple of 32.
 using LinearPackFn = void (*)(const float* x, int64_t stride, int tokens, int width,
