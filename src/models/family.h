@@ -55,6 +55,11 @@ ModelConfig model_config_from_gguf(const GgufFile& file, const Family& family);
 // layer_types of transformers ("sliding_attention" | "full_attention") → one window per layer.
 std::vector<int64_t> windows_of_layer_types(const JsonFields& fields, const ModelConfig& config);
 
+// Qwen's windows: layer_types, else use_sliding_window from layer max_window_layers on.
+void read_qwen_windows(const JsonFields& fields, ModelConfig& config);
+// Gemma 2 and 3: norms that hold weight - 1, before and after attention and MLP.
+void use_sandwich_norm_names(WeightNames& hf_names);
+
 // One function per family file.
 Family llama_family();
 Family smollm3_family();

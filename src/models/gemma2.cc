@@ -58,10 +58,7 @@ Family gemma2_family() {
            .gguf_names = gguf_names(),
            .from_hf = from_hf,
            .from_gguf = from_gguf};
-  f.hf_names.norm_add = 1;
-  f.hf_names.after_attention_norm = "post_attention_layernorm";
-  f.hf_names.mlp_norm = "pre_feedforward_layernorm";
-  f.hf_names.after_mlp_norm = "post_feedforward_layernorm";
+  use_sandwich_norm_names(f.hf_names);
   return f;
 }
 

@@ -6,14 +6,7 @@ namespace {
 
 void from_hf(const JsonFields& fields, ModelConfig& c) {
   c.qkv_bias = true;
-  if (fields.has("layer_types")) {
-    c.layer_windows = windows_of_layer_types(fields, c);
-  } else if (fields.find_bool("use_sliding_window").value_or(false)) {
-    const int64_t first = fields.find_int("max_window_layers").value_or(28);
-    for (int64_t i = 0; i < c.num_hidden_layers; ++i)
-      c.layer_windows.push_back(i >= first ? c.sliding_window : 0);
-  }
-  c.sliding_window = 0;
+  read_qwen_windows(fields, c);
 }
 
 }  // namespace
