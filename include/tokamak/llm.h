@@ -48,6 +48,7 @@ struct Completion {
   std::string text;
   std::string finish_reason;           // "stop", "length"
   std::vector<std::vector<float>> logits;  // [tokens][vocab] when asked for
+  std::vector<TokenLogprobs> logprobs;     // [tokens] when params.logprobs >= 0
   double first_token_s = 0;            // request → first token
   double total_s = 0;                  // request → last token
 };

@@ -5,9 +5,16 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tokamak {
+
+// Of the model's own distribution: before bias, penalties, temperature and truncation.
+struct TokenLogprobs {
+  float token = 0;                             // of the token chosen
+  std::vector<std::pair<int32_t, float>> top;  // the likeliest, falling; lowest id first in a tie
+};
 
 struct SamplingParams {
   double temperature = 1;            // 0: greedy (the lowest id wins a tie)

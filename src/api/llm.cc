@@ -151,7 +151,9 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
   hooks.choose = [&](size_t i, std::span<const float> logits) {
     Running& r = running[i];
     if (r.request->return_logits) r.completion.logits.emplace_back(logits.begin(), logits.end());
-    return r.sampler->next(logits);
+    const int32_t token = r.sampler->next(logits);
+    if (r.sampler->logprobs()) r.completion.logprobs.push_back(*r.sampler->logprobs());
+    return token;
   };
   hooks.accept = [&](size_t i, int32_t token) {
     Running& r = running[i];

@@ -1,6 +1,11 @@
 #include "api/model_cache.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "api/build.h"
@@ -8,6 +13,7 @@
 #include "base/log.h"
 #include "convert/convert.h"
 #include "engine/engine_config.h"
+#include "formats/atomic_output.h"
 #include "tokamak/version.h"
 
 namespace tokamak {
@@ -52,6 +58,25 @@ std::string cache_name(const fs::path& model, const LLMOptions& o, const Backend
   return fmt::format("{}-{:016x}", whole.stem().string(), hash(key));
 }
 
+// One build into a cache directory at a time: a second process waits, and finds the engine there.
+class CacheLock {
+ public:
+  explicit CacheLock(const fs::path& root)
+      : fd_(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+    if (errno != EWOULDBLOCK) return;  // a file system without locks
+    log::info("waiting for another process that builds in '{}'", root.string());
+    ::flock(fd_, LOCK_EX);
+  }
+  ~CacheLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  CacheLock(const CacheLock&) = delete;
+
+ private:
+  int fd_;
+};
+
 // Removes what was converted on the way, also when the build fails.
 struct Scratch {
   fs::path path;
@@ -83,6 +108,9 @@ fs::path engine_of(const fs::path& model, const LLMOptions& options, Backend& ba
   fs::create_directories(root, error);
   if (error) fail("cannot create the cache directory '{}': {}", root.string(), error.message());
 
+  const CacheLock lock(root);
+  if (is_engine_directory(engine)) return engine;
+  const InterruptGuard guard;
   Scratch scratch;
   BuildOptions build_options;
   build_options.checkpoint_dir = model;

@@ -18,19 +18,20 @@ struct DevicesOptions {
   bool measure = false, json = false;
 };
 
+OrderedJson level_json(std::string_view level, const std::string& missing) {
+  OrderedJson j = {{"name", level}, {"available", missing.empty()}};
+  if (!missing.empty()) j["missing"] = missing;
+  return j;
+}
+
+// Lowest first.
 OrderedJson levels_json(const IsaReport& report) {
-  OrderedJson levels = OrderedJson::object();
-  for (int i = 0; i < kIsaCount; ++i) {
-    const std::string& missing = report.missing[static_cast<size_t>(i)];
-    levels[std::string(name(static_cast<Isa>(i)))] =
-        missing.empty() ? OrderedJson(true) : OrderedJson(missing);
-  }
-  levels["avx512_bf16"] =
-      report.avx512_bf16() ? OrderedJson(true) : OrderedJson(report.avx512_bf16_missing);
+  OrderedJson levels = OrderedJson::array();
+  for (int i = 0; i < kIsaCount; ++i)
+    levels.push_back(level_json(name(static_cast<Isa>(i)), report.missing[static_cast<size_t>(i)]));
   return levels;
 }
 
-// ISA levels: true, or why a level is missing.
 OrderedJson describe(Backend& backend, bool measure) {
   const DeviceProperties& p = backend.properties();
   const CpuTopology t = read_topology();
@@ -39,6 +40,7 @@ OrderedJson describe(Backend& backend, bool measure) {
                    {"key", p.key},
                    {"isa", p.isa},
                    {"isa_levels", levels_json(isa_report())},
+                   {"isa_extras", {level_json("avx512_bf16", isa_report().avx512_bf16_missing)}},
                    {"workers", p.workers},
                    {"logical_cpus", t.allowed.size()},
                    {"cores", t.cores.size()},
@@ -83,8 +85,10 @@ void print_table(const OrderedJson& j) {
   fmt::print("Device 0: {}\n", j["name"].get<std::string>());
   row("backend", j["backend"]);
   row("ISA in use", j["isa"]);
-  for (const auto& [level, state] : j["isa_levels"].items())
-    row("  " + level, state.is_boolean() ? "yes" : "no: " + state.get<std::string>());
+  for (const char* list : {"isa_levels", "isa_extras"})
+    for (const OrderedJson& l : j[list])
+      row("  " + l["name"].get<std::string>(),
+          l["available"] ? "yes" : "no: " + l["missing"].get<std::string>());
   row("workers",
       fmt::format(
           "{} of {} cores, {} logical CPUs{}", j["workers"].get<int>(), j["cores"].get<int>(),

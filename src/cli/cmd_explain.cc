@@ -84,12 +84,6 @@ class StepRunner {
   std::vector<SequenceInput> inputs_;
 };
 
-const TacticChoice& choice_for(const PlanStep& step, int64_t tokens) {
-  for (const TacticChoice& c : step.choices)
-    if (tokens <= c.bucket) return c;
-  return step.choices.back();
-}
-
 Report measure(Session& session, const ExplainOptions& o) {
   StepRunner runner(session, o);
   Report report;
@@ -107,8 +101,7 @@ Report measure(Session& session, const ExplainOptions& o) {
   std::map<std::string, size_t> index;
   for (size_t s = 0; s < session.plan().steps.size(); ++s) {
     const PlanStep& step = session.plan().steps[s];
-    const std::string tactic =
-        step.choices.empty() ? "" : choice_for(step, o.tokens * o.batch).tactic;
+    const std::string tactic(session.program().tactic(s, o.tokens * o.batch, o.batch));
     const std::string what = o.verbose ? step.name : std::string(name(step.op));
     const auto [it, fresh] =
         index.try_emplace(o.verbose ? std::to_string(s) : what + "|" + tactic, report.rows.size());

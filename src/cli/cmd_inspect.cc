@@ -27,7 +27,7 @@ namespace {
 struct InspectOptions {
   std::string path, graph;
   int rank = 0;
-  bool dot = false, tensors = false, json = false;
+  bool dot = false, tensors = false, json = false, verify = false;
 };
 
 std::string size_text(uint64_t bytes) {
@@ -145,6 +145,7 @@ int inspect_engine(const InspectOptions& o) {
   const EngineConfig config = read_engine_config(o.path);
   const EngineFile engine = EngineFile::open(engine_path(o.path, o.rank));
   const Plan& plan = engine.plan();
+  if (o.verify) engine.verify_weights();
   if (!o.graph.empty() && o.graph != "plan")
     fail("--graph '{}' is unknown for an engine; known: plan", o.graph);
   if (o.json) {
@@ -187,6 +188,7 @@ Run declare_inspect(CLI::App& app) {
   app.add_option("--graph", o->graph, "Print the graph: model, fused (checkpoint); plan (engine)");
   app.add_flag("--dot", o->dot, "With --graph: Graphviz instead of text");
   app.add_flag("--tensors", o->tensors, "List every tensor");
+  app.add_flag("--verify", o->verify, "Check an engine's weights against their checksum");
   app.add_option("--rank", o->rank, "Which rank's file")->capture_default_str();
   app.add_flag("--json", o->json, "Print one JSON object");
   return [o] { return inspect(*o); };

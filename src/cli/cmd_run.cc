@@ -13,6 +13,7 @@
 #include "cli/model_options.h"
 #include "cli/prompts.h"
 #include "formats/npy.h"
+#include "runtime/session.h"
 #include "text/tokenizer.h"
 
 namespace tokamak::cli {
@@ -23,7 +24,7 @@ struct RunOptions {
   SamplingOptions sampling;
   std::vector<std::string> input_text;
   std::string input_file, output_csv, output_npy, output_logits, system_prompt, debug_dir;
-  bool chat_template = false, streaming = false, json = false;
+  bool chat_template = false, streaming = false, json = false, verbose = false, verify = false;
 };
 
 std::vector<Prompt> prompts_of(const RunOptions& o, const LLM& llm) {
@@ -80,13 +81,26 @@ void write_ids(const RunOptions& o, const std::vector<Completion>& done) {
   }
 }
 
+// The natural logarithm of each generated token's probability, and of the best ones.
+Json to_json(const std::vector<TokenLogprobs>& logprobs) {
+  Json all = Json::array();
+  for (const TokenLogprobs& l : logprobs) {
+    Json top = Json::array();
+    for (const auto& [id, value] : l.top) top.push_back({{"id", id}, {"logprob", value}});
+    all.push_back({{"logprob", l.token}, {"top", top}});
+  }
+  return all;
+}
+
 Json to_json(const Completion& c) {
-  return {{"text", c.text},
-          {"prompt_tokens", c.prompt_tokens},
-          {"tokens", c.tokens},
-          {"finish_reason", c.finish_reason},
-          {"ttft_ms", c.first_token_s * 1e3},
-          {"latency_ms", c.total_s * 1e3}};
+  Json json{{"text", c.text},
+            {"prompt_tokens", c.prompt_tokens},
+            {"tokens", c.tokens},
+            {"finish_reason", c.finish_reason},
+            {"ttft_ms", c.first_token_s * 1e3},
+            {"latency_ms", c.total_s * 1e3}};
+  if (!c.logprobs.empty()) json["logprobs"] = to_json(c.logprobs);
+  return json;
 }
 
 // One line on stderr: TTFT = request → first token; decode rate over the tokens after the first.
@@ -112,7 +126,9 @@ int run(const RunOptions& o) {
   if (options.debug_tensors.empty() != o.debug_dir.empty())
     fail("--debug_tensors PATTERN and --debug_dir DIR go together");
   options.debug_dir = o.debug_dir;
+  if (o.sampling.logprobs && !o.json) fail("--logprobs is part of the output of --json");
   LLM llm(o.model.path(), options);
+  if (o.verify) llm.session().verify_weights();
   const SamplingParams params = o.sampling.apply(llm.default_params(), llm);
   std::vector<Request> requests;
   for (Prompt& p : prompts_of(o, llm))
@@ -140,6 +156,7 @@ int run(const RunOptions& o) {
   }
   write_ids(o, done);
   if (!o.json) print_speed(done);
+  if (o.verbose) fmt::print(stderr, "memory:\n{}", llm.session().memory().table());
   return 0;
 }
 
@@ -162,6 +179,10 @@ Run declare_run(CLI::App& app) {
   app.add_option("--output_logits", o->output_logits,
                  "Write the logits of generated positions (.npy)");
   app.add_flag("--json", o->json, "Print one JSON array");
+  app.add_option("--logprobs", o->sampling.logprobs,
+                 "With --json: log-probability of each token and of the N best ones");
+  app.add_flag("--verify", o->verify, "Check the engine's weights against their checksum first");
+  app.add_flag("--verbose", o->verbose, "Print what the run needed in memory");
   app.add_option("--debug_tensors", o->model.llm.debug_tensors, "Glob over tensor names to dump");
   app.add_option("--debug_dir", o->debug_dir,
                  "Where --debug_tensors writes .npy files, a folder a step");

@@ -23,7 +23,7 @@ struct Command {
 
 std::span<const Command> commands();
 
-// Exit codes: 0 done, 1 a check that the user asked for failed, 2 bad input.
+// Exit codes: 0 done, 1 a check that the user asked for failed, 2 bad input, 130 interrupted.
 int run_main(int argc, const char* const* argv);
 
 }  // namespace tokamak::cli

@@ -24,35 +24,42 @@ constexpr Command kCommands[] = {
      declare_convert},
     {"build", "Checkpoint → engine, fused and tuned for this machine",
      "  tokamak build --checkpoint_dir ckpt --output_dir engine\n"
-     "  tokamak build --checkpoint_dir ckpt --output_dir engine --max_batch_size 16 --max_num_tokens 2048\n"
+     "  tokamak build --checkpoint_dir ckpt --output_dir engine --max_batch_size 16 "
+     "--max_num_tokens 2048\n"
      "  tokamak build --checkpoint_dir ckpt --output_dir engine --no_tuning",
      declare_build},
     {"run", "Generate from prompts",
      "  tokamak run --engine_dir engine --input_text \"Once upon a time\" --max_output_len 64\n"
-     "  tokamak run --model model.gguf --chat_template --streaming --input_text \"What is a tokamak?\"\n"
-     "  tokamak run --engine_dir engine --input_file prompts.jsonl --output_npy ids.npy --temperature 0",
+     "  tokamak run --model model.gguf --chat_template --streaming --input_text \"What is a "
+     "tokamak?\"\n"
+     "  tokamak run --engine_dir engine --input_file prompts.jsonl --output_npy ids.npy "
+     "--temperature 0",
      declare_run},
     {"chat", "Talk to a model in the terminal",
      "  tokamak chat --model SmolLM2.Q4_1.gguf\n"
      "  tokamak chat --engine_dir engine --system_prompt \"Answer in one sentence.\"",
      declare_chat},
     {"bench", "Latency and throughput of static batches",
-     "  tokamak bench --engine_dir engine --batch_size \"1;4;8\" --input_output_len \"128,128;512,64\"\n"
+     "  tokamak bench --engine_dir engine --batch_size \"1;4;8\" --input_output_len "
+     "\"128,128;512,64\"\n"
      "  tokamak bench --random_weights --model_config config.json --dtype bfloat16",
      declare_bench},
     {"eval", "Measure a model's quality",
      "  tokamak eval ppl --model model.gguf --text wiki.txt --ctx 512\n"
-     "  tokamak eval ppl --engine_dir engine --text wiki.txt --ctx 1024 --method strided --stride 512",
+     "  tokamak eval ppl --engine_dir engine --text wiki.txt --ctx 1024 --method strided --stride "
+     "512",
      declare_eval},
     {"tokenize", "Text to token ids, and back",
      "  tokamak tokenize --model model.gguf --input_text \"Hello world\"\n"
-     "  echo '[19556, 905]' | tokamak tokenize --model tokenizer.json --decode --input_file /dev/stdin",
+     "  echo '[19556, 905]' | tokamak tokenize --model tokenizer.json --decode --input_file "
+     "/dev/stdin",
      declare_tokenize},
     {"inspect", "Show a model, checkpoint or engine: config, tensors, graph",
      "  tokamak inspect model.gguf --tensors\n"
      "  tokamak inspect ckpt --graph fused\n"
      "  tokamak inspect ckpt --graph model --dot | dot -Tsvg > graph.svg\n"
-     "  tokamak inspect engine --graph plan",
+     "  tokamak inspect engine --graph plan\n"
+     "  tokamak inspect engine --verify",
      declare_inspect},
     {"explain", "Where a step's time goes, against the machine's measured limits",
      "  tokamak explain engine\n"

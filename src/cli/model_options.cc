@@ -102,6 +102,7 @@ SamplingParams SamplingOptions::apply(SamplingParams p, const LLM& llm) const {
   set(p.max_tokens, max_output_len);
   set(p.min_tokens, min_output_len);
   if (seed) p.seed = seed;
+  set(p.logprobs, logprobs);
   p.stop.insert(p.stop.end(), stop_words.begin(), stop_words.end());
   for (const std::string& word : bad_words)
     p.bad_words.push_back(llm.tokenizer().encode(word, {.add_special = false}));

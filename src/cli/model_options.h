@@ -26,6 +26,7 @@ struct SamplingOptions {
   std::optional<uint64_t> seed;
   std::vector<std::string> stop_words, bad_words, logit_bias;
   std::vector<int32_t> end_ids;
+  std::optional<int> logprobs;
   bool ignore_eos = false, greedy = false;
   // bad words and biases are given as text or ids: the tokenizer turns them into ids.
   SamplingParams apply(SamplingParams defaults, const LLM& llm) const;

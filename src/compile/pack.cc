@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/progress.h"
+#include "formats/atomic_output.h"
 
 namespace tokamak {
 namespace {
@@ -62,6 +63,7 @@ void pack_weight(Backend& backend, WeightSource& source, const PlanWeight& weigh
     else
       pack_rows(backend, *layout, view, packed.data(), begin, end);
     source.release(view, begin, end);
+    throw_if_interrupted();
     // Layouts keep rows in order of granules, roughly: what is touched again is read back.
     const auto part = [&](int64_t row) { return packed.size() * size_t(row) / size_t(rows); };
     if (done) done(packed.subspan(part(begin), part(end) - part(begin)));

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "compile/pack.h"
+#include "formats/atomic_output.h"
 #include "tokamak/version.h"
 
 namespace tokamak {
@@ -107,8 +108,8 @@ class Chooser {
         source_(source),
         cache_(cache),
         options_(options),
-        device_(fmt::format("{}; kernels {}; timing {}", backend.properties().key,
-                            kKernelVersion, kTimerVersion)) {}
+        device_(fmt::format("{}; kernels {}; timing {}", backend.properties().key, kKernelVersion,
+                            kTimerVersion)) {}
 
   TuneReport run() {
     const auto start = std::chrono::steady_clock::now();
@@ -148,6 +149,7 @@ class Chooser {
     std::vector<TacticTimes> result;
     std::unique_ptr<TacticTimer> timer;
     for (const int32_t bucket : buckets) {
+      throw_if_interrupted();
       if (const TacticTimes* known = cache_.find(device_, g.key, bucket); known && options_.time) {
         result.push_back(*known);
         ++report_.cached;

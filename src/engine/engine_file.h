@@ -2,12 +2,13 @@
 // the mapping. Layout (little endian):
 //   0  "TOKAMAK\n"      8  u32 format version   12 u32 header bytes (64)
 //   16 u64 plan bytes   24 u64 weights offset   32 u64 weights bytes
-//   40 u64 file bytes   48 u64 checksum of header (this field 0) and plan   56 u64 0
+//   40 u64 file bytes   48 u64 checksum of header (this field 0) and plan   56 u64 checksum of the
+//   weights
 #pragma once
 #include <memory>
 
-#include "base/mapped_output.h"
 #include "base/mapped_file.h"
+#include "base/mapped_output.h"
 #include "engine/plan.h"
 #include "tokamak/version.h"
 
@@ -26,12 +27,14 @@ class EngineFile {
   uint64_t weights_offset() const { return weights_offset_; }
   // Packed bytes of plan().weights[i].
   std::span<const std::byte> weight(size_t i) const;
+  // Reads the whole section (open() does not): Error when it is not what was written.
+  void verify_weights() const;
   const MappedFile& file() const { return *file_; }
 
  private:
   std::unique_ptr<MappedFile> file_;
   Plan plan_;
-  uint64_t weights_offset_ = 0;
+  uint64_t weights_offset_ = 0, weights_checksum_ = 0;
 };
 
 // Gives every weight its place, from its bytes: large ones on page borders, small ones on 64 bytes.
@@ -44,7 +47,7 @@ class EngineWriter {
   EngineWriter(const std::filesystem::path& target, const Plan& plan);
   std::span<std::byte> weight(size_t i);
   void release(std::span<std::byte> part) { file_.release(part); }
-  void commit() { file_.commit(); }
+  void commit();
 
  private:
   MappedOutput file_;

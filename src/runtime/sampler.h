@@ -12,12 +12,6 @@
 
 namespace tokamak {
 
-// Of the model's own distribution: before bias, penalties, temperature and truncation.
-struct TokenLogprobs {
-  float token = 0;                             // of the token chosen
-  std::vector<std::pair<int32_t, float>> top;  // the likeliest, falling; lowest id first in a tie
-};
-
 class Sampler {
  public:
   // prompt: for the repetition penalty, n-grams and bad words.

@@ -63,6 +63,7 @@ class Session {
   // Rows of logits that one launch computes at most; larger wishes are split.
   int64_t max_logit_rows() const { return max_rows_; }
   MemoryNeed memory() const;  // as it is now
+  void verify_weights() const { engine_.verify_weights(); }  // Error when a byte has changed
 
   int32_t add_sequence();
   void remove_sequence(int32_t sequence);

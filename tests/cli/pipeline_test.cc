@@ -74,7 +74,8 @@ TEST_F(Pipeline, AnEngineOfOneLevelAnswersTheSameOnEveryOther) {
   const Outcome devices = tokamak_cli({"devices", "--json"});
   ASSERT_EQ(devices.code, 0);
   std::vector<std::string> levels;
-  for (const Json& level : Json::parse(devices.out).at("isa_levels"))
+  const Json parsed = Json::parse(devices.out);
+  for (const Json& level : parsed.at("devices").at(0).at("isa_levels"))
     if (level.at("available").get<bool>()) levels.push_back(level.at("name"));
   ASSERT_THAT(levels, testing::Contains("reference"));
   std::vector<int32_t> expected;
