@@ -30,6 +30,7 @@ struct LLMOptions {
   std::string kv_cache_dtype = "auto";  // for models that must be built first
   bool tuning = true;                   // likewise
   int64_t max_num_tokens = 0;           // tokens of one step; 0: the engine's limit
+  std::string weights = "auto";         // map the engine file, copy it into huge pages, or auto
   int64_t kv_cache_tokens = 0;          // room in the KV cache; 0: as much as the requests need
   std::filesystem::path cache_dir;      // empty: $XDG_CACHE_HOME/tokamak
   std::string debug_tensors;            // glob over value names, kept as debug outputs and …

@@ -58,6 +58,11 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
       ->capture_default_str();
   app.add_flag("!--no_tuning", o.llm.tuning,
                "With --model: rank tactics by estimate, time nothing");
+  app.add_option("--weights", o.llm.weights,
+                 "map: use the engine file in place; copy: into huge pages (slower start, faster "
+                 "decoding of large models); auto: by size")
+      ->check(CLI::IsMember({"auto", "map", "copy"}))
+      ->capture_default_str();
   app.add_option("--max_num_tokens", o.llm.max_num_tokens,
                  "Tokens of one step; longer prompts run in chunks; 0: the engine's limit")
       ->capture_default_str();

@@ -10,6 +10,8 @@
 namespace tokamak {
 namespace {
 
+constexpr size_t kCopyBytes = size_t{16} << 20;  // of the mapping in memory beside its copy
+
 bool is_matrix_weight(const ValueType& t) { return t.is_weight && t.shape.size() >= 2; }
 
 Shape shape_of(const PlanWeight& w) { return Shape(std::span<const int64_t>(w.shape)); }
@@ -84,8 +86,15 @@ void Program::copy_all_weights() {
     const PlanWeight& w = plan.weights[i];
     const auto bytes = engine_.weight(i);
     std::byte* to = buffer.get() + w.offset;
-    backend_.copy_in(to, bytes.data(), bytes.size());
-    engine_.file().release(bytes);
+    for (size_t at = 0; at < bytes.size(); at += kCopyBytes) {
+      const auto part = bytes.subspan(at, std::min(kCopyBytes, bytes.size() - at));
+      backend_.parallel([&](int worker, int workers) {
+        const size_t begin = part.size() * worker / workers;
+        const size_t end = part.size() * (worker + 1) / workers;
+        backend_.copy_in(to + at + begin, part.data() + begin, end - begin);
+      });
+      engine_.file().release(part);
+    }
     weights_[{static_cast<int32_t>(i), w.layout}] = to;
   }
   repacked_bytes_ += static_cast<int64_t>(section);

@@ -39,7 +39,8 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
       config_(read_engine_config(engine_dir)),
       engine_(open_language_model(engine_path(engine_dir, 0))),
       options_(options),
-      program_(backend, engine_, options.copy_weights),
+      program_(backend, engine_,
+               options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes)),
       kv_(backend, engine_.plan(),
           options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize) {
   if (plan().logits < 0)

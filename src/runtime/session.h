@@ -19,11 +19,16 @@
 
 namespace tokamak {
 
+// Below this the mapping decodes as fast as a copy does.
+inline constexpr int64_t kCopyWeightBytes = int64_t{256} << 20;
+
 struct SessionOptions {
   int64_t max_num_tokens = 0;  // tokens of one launch of the plan; 0: as the engine was built
   int64_t kv_tokens = 0;       // fixed room in the KV cache; 0: grows with what is asked for
   int32_t kv_block_size = 0;   // 0: the default of engine/kv_layout.h
-  bool copy_weights = false;   // into memory of our own instead of the engine's mapping
+  // Into memory of our own, in huge pages, instead of the engine's mapping: a slower start, faster
+  // decoding. Empty: from kCopyWeightBytes on.
+  std::optional<bool> copy_weights;
 };
 
 enum class WantLogits : uint8_t { none, last, all };
@@ -62,7 +67,7 @@ class Session {
   int64_t max_num_tokens() const { return max_tokens_; }
   // Rows of logits that one launch computes at most; larger wishes are split.
   int64_t max_logit_rows() const { return max_rows_; }
-  MemoryNeed memory() const;  // as it is now
+  MemoryNeed memory() const;                                 // as it is now
   void verify_weights() const { engine_.verify_weights(); }  // Error when a byte has changed
 
   int32_t add_sequence();
