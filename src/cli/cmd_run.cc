@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "cli/prompts.h"
+#include "formats/atomic_output.h"
 #include "formats/npy.h"
 #include "runtime/session.h"
 #include "text/tokenizer.h"
@@ -56,9 +56,9 @@ std::string indexed(const std::string& path, size_t index, size_t count) {
 
 void write_ids(const RunOptions& o, const std::vector<Completion>& done) {
   if (!o.output_csv.empty()) {
-    std::ofstream out(o.output_csv);
-    for (const Completion& c : done) out << fmt::format("{}\n", fmt::join(c.tokens, ","));
-    if (!out.flush()) fail("cannot write '{}'", o.output_csv);
+    std::string lines;
+    for (const Completion& c : done) lines += fmt::format("{}\n", fmt::join(c.tokens, ","));
+    write_output(o.output_csv, lines);
   }
   if (!o.output_npy.empty()) {
     size_t longest = 0;

@@ -21,9 +21,7 @@ LineEditor::LineEditor(const std::filesystem::path& history_file) : impl_(new Im
   read_history(history_file.c_str());
 }
 
-LineEditor::~LineEditor() {
-  if (impl_->terminal) write_history(impl_->history_file.c_str());
-}
+LineEditor::~LineEditor() = default;
 
 std::optional<std::string> LineEditor::read(const std::string& prompt) {
   std::string line;
@@ -35,7 +33,9 @@ std::optional<std::string> LineEditor::read(const std::string& prompt) {
   if (!raw) return std::nullopt;
   line = raw;
   std::free(raw);
-  if (!line.empty()) add_history(line.c_str());
+  if (line.empty()) return line;
+  add_history(line.c_str());
+  write_history(impl_->history_file.c_str());  // now: Ctrl-C at the prompt ends the program
   return line;
 }
 

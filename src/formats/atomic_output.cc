@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <utility>
 
@@ -38,6 +39,7 @@ void on_signal(int) { signal_seen = 1; }
 }
 
 fs::path without_slash(fs::path path) {
+  if (path.empty()) fail("the output path is empty");
   path = fs::absolute(path).lexically_normal();
   return path.has_filename() ? path : path.parent_path();
 }
@@ -136,7 +138,7 @@ AtomicFile::AtomicFile(fs::path target) : target_(without_slash(std::move(target
   remove_leftovers(target_);
   temporary_ = temporary_beside(target_);
   fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_system("create", temporary_, errno);
+  if (fd_ < 0) fail_system("create", target_, errno);
 }
 
 AtomicFile::~AtomicFile() {
@@ -184,7 +186,7 @@ AtomicDirectory::AtomicDirectory(fs::path target, bool overwrite)
   make_parents(target_);
   remove_leftovers(target_);
   temporary_ = temporary_beside(target_);
-  if (::mkdir(temporary_.c_str(), 0755) != 0) fail_system("create", temporary_, errno);
+  if (::mkdir(temporary_.c_str(), 0755) != 0) fail_system("create", target_, errno);
 }
 
 AtomicDirectory::~AtomicDirectory() {
@@ -204,10 +206,21 @@ void AtomicDirectory::commit() {
   sync_path(target_.parent_path());
 }
 
-void write_file(const fs::path& path, std::string_view text) {
+void write_file(const fs::path& path, std::string_view text, std::span<const std::byte> more) {
   AtomicFile file(path);
   file.append(text);
+  file.append(more);
   file.commit();
+}
+
+void write_output(const fs::path& path, std::string_view text, std::span<const std::byte> more) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  if (!fs::exists(status) || fs::is_regular_file(status)) return write_file(path, text, more);
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  out.write(reinterpret_cast<const char*>(more.data()), static_cast<std::streamsize>(more.size()));
+  if (!out.flush()) fail_system("write", path, errno);
 }
 
 }  // namespace tokamak

@@ -67,7 +67,11 @@ class AtomicDirectory {
   bool committed_ = false;
 };
 
-// A small file in one go.
-void write_file(const std::filesystem::path& path, std::string_view text);
+// A file in one go, from its parts in order.
+void write_file(const std::filesystem::path& path, std::string_view text,
+                std::span<const std::byte> more = {});
+// The same where the path may also be a pipe or a device (/dev/stdout), which is written directly.
+void write_output(const std::filesystem::path& path, std::string_view text,
+                  std::span<const std::byte> more = {});
 
 }  // namespace tokamak

@@ -50,6 +50,9 @@ Checkpoint Checkpoint::open(const fs::path& directory, int rank) {
   const fs::path config = directory / "config.json";
   if (!fs::exists(config))
     fail("'{}' is not a checkpoint: it has no config.json", directory.string());
+  if (!fs::exists(directory / "rank0.safetensors"))
+    fail("'{}' is not a checkpoint: it has no rank0.safetensors; make one with tokamak convert",
+         directory.string());
   c.config_ = ModelConfig::from_json(load_json(config), config.string());
   const int ranks = c.config_.mapping.world_size();
   if (rank < 0 || rank >= ranks)

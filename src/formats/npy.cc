@@ -2,12 +2,12 @@
 
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <regex>
 #include <string>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "formats/atomic_output.h"
 
 namespace tokamak {
 namespace {
@@ -74,7 +74,6 @@ void write(const std::filesystem::path& path, const char* descr, const Shape& sh
   std::string header =
       std::string("{'descr': '") + descr + "', 'fortran_order': False, 'shape': (" + sizes + "), }";
   header.append(63 - (10 + header.size()) % 64, ' ').push_back('\n');
-  std::ofstream out(path, std::ios::binary);
   const char prefix[] = {'\x93',
                          'N',
                          'U',
@@ -85,10 +84,10 @@ void write(const std::filesystem::path& path, const char* descr, const Shape& sh
                          0,
                          static_cast<char>(header.size() & 255),
                          static_cast<char>(header.size() >> 8)};
-  out.write(prefix, sizeof prefix);
-  out << header;
-  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-  if (!out.flush()) fail("cannot write '{}'", path.string());
+  write_output(path, std::string(prefix, sizeof prefix) + header,
+               {static_cast<const std::byte*>(data), bytes});
+}
+'", path.string());
 }
 
 }  // namespace
