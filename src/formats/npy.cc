@@ -87,8 +87,6 @@ void write(const std::filesystem::path& path, const char* descr, const Shape& sh
   write_output(path, std::string(prefix, sizeof prefix) + header,
                {static_cast<const std::byte*>(data), bytes});
 }
-'", path.string());
-}
 
 }  // namespace
 
