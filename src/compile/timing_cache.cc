@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_integer.h"
 #include "base/log.h"
 #include "formats/atomic_output.h"
 
@@ -16,14 +16,19 @@ constexpr int kCacheVersion = 1;
 
 using Buckets = std::map<int32_t, TacticTimes>;
 
+const Json& object(const Json& json) {
+  if (!json.is_object()) fail("{} stands where an object belongs", json.type_name());
+  return json;
+}
+
 Buckets parse_buckets(const Json& json) {
   Buckets buckets;
-  for (const auto& [bucket, times] : json.items()) {
+  for (const auto& [bucket, times] : object(json).items()) {
     int n = 0;
     const auto [end, error] = std::from_chars(bucket.data(), bucket.data() + bucket.size(), n);
     if (error != std::errc() || end != bucket.data() + bucket.size() || n < 1)
       fail("'{}' is no token bucket", bucket);
-    for (const auto& [tactic, us] : times.items()) {
+    for (const auto& [tactic, us] : object(times).items()) {
       const double value = us.get<double>();
       if (!(value >= 0) || !std::isfinite(value)) fail("tactic '{}' took {} µs", tactic, value);
       buckets[n][tactic] = value;
@@ -38,9 +43,9 @@ void TimingCache::load(const std::filesystem::path& path) {
   std::map<std::string, std::map<std::string, Buckets>> read;
   try {
     const Json json = load_json(path);
-    if (json.at("version").get<int>() != kCacheVersion) fail("its version is unknown");
-    for (const auto& [device, signatures] : json.at("devices").items())
-      for (const auto& [signature, buckets] : signatures.items())
+    if (json_integer<int>(json.at("version")) != kCacheVersion) fail("its version is unknown");
+    for (const auto& [device, signatures] : object(json.at("devices")).items())
+      for (const auto& [signature, buckets] : object(signatures).items())
         read[device][signature] = parse_buckets(buckets);
   } catch (const std::exception& e) {
     log::warning("timing cache '{}' is ignored: {}", path.string(), e.what());

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_integer.h"
 
 namespace tokamak {
 
@@ -43,11 +44,11 @@ EngineConfig EngineConfig::from_json(const Json& json, const std::string& source
     c.version = json.at("version").get<std::string>();
     c.pretrained = json.at("pretrained_config");
     const Json& b = json.at("build_config");
-    c.limits.max_batch_size = b.at("max_batch_size").get<int64_t>();
-    c.limits.max_input_len = b.at("max_input_len").get<int64_t>();
-    c.limits.max_seq_len = b.at("max_seq_len").get<int64_t>();
-    c.limits.max_num_tokens = b.at("max_num_tokens").get<int64_t>();
-    c.limits.max_beam_width = b.at("max_beam_width").get<int64_t>();
+    c.limits.max_batch_size = json_integer<int64_t>(b.at("max_batch_size"));
+    c.limits.max_input_len = json_integer<int64_t>(b.at("max_input_len"));
+    c.limits.max_seq_len = json_integer<int64_t>(b.at("max_seq_len"));
+    c.limits.max_num_tokens = json_integer<int64_t>(b.at("max_num_tokens"));
+    c.limits.max_beam_width = json_integer<int64_t>(b.at("max_beam_width"));
     c.kv_cache_dtype = parse_dtype(b.at("kv_cache_dtype").get<std::string>());
     c.debug_tensors = b.value("debug_tensors", "");
     c.device = b.at("device").get<std::string>();

@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/json_integer.h"
 #include "engine/plan_check.h"
 
 namespace tokamak {
@@ -14,7 +15,15 @@ constexpr std::string_view kStorageNames[] = {"activation", "view", "weight", "t
 Storage parse_storage(const std::string& text) {
   for (size_t i = 0; i < std::size(kStorageNames); ++i)
     if (kStorageNames[i] == text) return static_cast<Storage>(i);
-  fail("plan: unknown storage '{}'", text);
+  fail("unknown storage '{}'", text);
+}
+
+template <typename T>
+std::vector<T> integers(const Json& json) {
+  if (!json.is_array()) fail("{} stands where a list belongs", json.type_name());
+  std::vector<T> list;
+  for (const Json& i : json) list.push_back(json_integer<T>(i));
+  return list;
 }
 
 Json shape_json(const SymShape& shape) {
@@ -32,10 +41,10 @@ SymShape parse_shape(const Json& json) {
   SymShape shape;
   for (const Json& d : json) {
     if (d.is_number_integer()) {
-      shape.emplace_back(d.get<int64_t>());
+      shape.emplace_back(json_integer<int64_t>(d));
     } else {
       const auto& s = d.get_ref<const std::string&>();
-      if (s != "tokens" && s != "sequences") fail("plan: unknown size '{}'", s);
+      if (s != "tokens" && s != "sequences") fail("unknown size '{}'", s);
       shape.emplace_back(s == "tokens" ? Symbol::tokens : Symbol::sequences);
     }
   }
@@ -60,8 +69,8 @@ PlanValue parse_value(const Json& j) {
   v.type.shape = parse_shape(j.at("shape"));
   v.type.is_weight = j.value("is_weight", false);
   v.storage = parse_storage(j.at("storage").get<std::string>());
-  v.base = j.value("base", -1);
-  v.column_begin = j.value("column_begin", int64_t{0});
+  v.base = j.contains("base") ? json_integer<int32_t>(j["base"]) : -1;
+  v.column_begin = j.contains("column_begin") ? json_integer<int64_t>(j["column_begin"]) : 0;
   return v;
 }
 
@@ -81,7 +90,7 @@ std::vector<TacticChoice> parse_choices(const Json& json) {
   std::vector<TacticChoice> choices;
   for (const Json& j : json) {
     TacticChoice c;
-    c.bucket = j.at("bucket").get<int32_t>();
+    c.bucket = json_integer<int32_t>(j.at("bucket"));
     c.tactic = j.at("tactic").get<std::string>();
     c.us = j.at("us").get<double>();
     if (const auto it = j.find("losers"); it != j.end())
@@ -101,10 +110,10 @@ PlanWeight parse_weight(const Json& j) {
   PlanWeight w;
   w.names = j.at("names").get<std::vector<std::string>>();
   w.dtype = parse_dtype(j.at("dtype").get<std::string>());
-  w.shape = j.at("shape").get<std::vector<int64_t>>();
+  w.shape = integers<int64_t>(j.at("shape"));
   w.layout = j.at("layout").get<std::string>();
-  w.offset = j.at("offset").get<uint64_t>();
-  w.bytes = j.at("bytes").get<uint64_t>();
+  w.offset = json_integer<uint64_t>(j.at("offset"));
+  w.bytes = json_integer<uint64_t>(j.at("bytes"));
   return w;
 }
 
@@ -116,21 +125,21 @@ void parse_steps(const Json& json, Plan& plan) {
     s.op = parse_op(j.at("op").get<std::string>());
     s.attrs = Attrs::from_json(j.at("attrs"));
     s.name = j.at("name").get<std::string>();
-    s.inputs = j.at("in").get<std::vector<int32_t>>();
-    s.outputs = j.at("out").get<std::vector<int32_t>>();
-    const auto tuning = j.at("tuning").get<size_t>();
-    if (tuning >= tunings.size()) fail("plan: step '{}' has no tuning {}", s.name, tuning);
+    s.inputs = integers<int32_t>(j.at("in"));
+    s.outputs = integers<int32_t>(j.at("out"));
+    const auto tuning = json_integer<size_t>(j.at("tuning"));
+    if (tuning >= tunings.size()) fail("step '{}' has no tuning {}", s.name, tuning);
     s.choices = tunings[tuning];
     plan.steps.push_back(std::move(s));
   }
 }
 
 void parse_kv(const Json& kv, Plan& plan) {
-  plan.kv_layers = kv.at("layers").get<int32_t>();
-  plan.kv_heads = kv.at("heads").get<int32_t>();
-  plan.head_dim = kv.at("head_dim").get<int32_t>();
+  plan.kv_layers = json_integer<int32_t>(kv.at("layers"));
+  plan.kv_heads = json_integer<int32_t>(kv.at("heads"));
+  plan.head_dim = json_integer<int32_t>(kv.at("head_dim"));
   plan.kv_dtype = parse_dtype(kv.at("dtype").get<std::string>());
-  plan.kv_windows = kv.at("windows").get<std::vector<int64_t>>();
+  plan.kv_windows = integers<int64_t>(kv.at("windows"));
 }
 
 }  // namespace
@@ -181,11 +190,13 @@ Plan Plan::from_json(const Json& json) {
     for (const Json& v : json.at("values")) plan.values.push_back(parse_value(v));
     for (const Json& w : json.at("weights")) plan.weights.push_back(parse_weight(w));
     parse_steps(json, plan);
-    plan.logits = json.at("logits").get<int32_t>();
-    plan.debug_outputs = json.at("debug_outputs").get<std::vector<int32_t>>();
+    plan.logits = json_integer<int32_t>(json.at("logits"));
+    plan.debug_outputs = integers<int32_t>(json.at("debug_outputs"));
     parse_kv(json.at("kv"), plan);
   } catch (const nlohmann::json::exception& e) {
     fail("plan: malformed field ({})", e.what());
+  } catch (const Error& e) {
+    fail("plan: {}", e.what());
   }
   check_plan(plan);
   return plan;
