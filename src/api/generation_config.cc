@@ -1,34 +1,34 @@
 #include "api/generation_config.h"
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/json_fields.h"
 
 namespace tokamak {
 namespace {
 
-template <typename T>
-void read(const Json& json, const char* field, T& value) {
-  if (const auto it = json.find(field); it != json.end() && !it->is_null()) value = it->get<T>();
+int32_t token_id(const JsonFields& fields, int64_t id) {
+  if (id < 0 || id > INT32_MAX) fields.wrong("eos_token_id", "a token id");
+  return static_cast<int32_t>(id);
 }
 
-SamplingParams parse(const Json& json) {
+SamplingParams parse(const JsonFields& fields) {
   SamplingParams p;
-  bool sample = false;
-  read(json, "do_sample", sample);
-  read(json, "temperature", p.temperature);
-  read(json, "top_k", p.top_k);
-  read(json, "top_p", p.top_p);
-  read(json, "min_p", p.min_p);
-  read(json, "repetition_penalty", p.repetition_penalty);
-  read(json, "no_repeat_ngram_size", p.no_repeat_ngram_size);
-  if (!sample) p.temperature = 0;
-  if (const auto it = json.find("eos_token_id"); it != json.end() && !it->is_null()) {
-    if (it->is_array())
-      p.stop_token_ids = it->get<std::vector<int32_t>>();
-    else
-      p.stop_token_ids = {it->get<int32_t>()};
+  p.temperature = fields.find_float("temperature").value_or(p.temperature);
+  p.top_k = fields.find_int("top_k").value_or(p.top_k);
+  p.top_p = fields.find_float("top_p").value_or(p.top_p);
+  p.min_p = fields.find_float("min_p").value_or(p.min_p);
+  p.repetition_penalty = fields.find_float("repetition_penalty").value_or(p.repetition_penalty);
+  p.no_repeat_ngram_size = fields.find_int("no_repeat_ngram_size").value_or(p.no_repeat_ngram_size);
+  if (!fields.find_bool("do_sample").value_or(false)) p.temperature = 0;
+  if (const Json* eos = fields.find("eos_token_id"); eos && eos->is_array()) {
+    for (const int64_t id : fields.ints("eos_token_id"))
+      p.stop_token_ids.push_back(token_id(fields, id));
+  } else if (eos) {
+    p.stop_token_ids = {token_id(fields, fields.get_int("eos_token_id"))};
   }
   return p;
 }
@@ -42,11 +42,10 @@ SamplingParams read_generation_config(const std::filesystem::path& directory,
   params.temperature = 0;
   std::error_code ignored;
   if (std::filesystem::is_regular_file(path, ignored)) {
+    const Json json = load_json(path);
+    params = parse(JsonFields(json, path.string()));
     try {
-      params = parse(load_json(path));
       params.validate();
-    } catch (const nlohmann::json::exception& e) {
-      fail("'{}': {}", path.string(), e.what());
     } catch (const Error& e) {
       fail("'{}': {}", path.string(), e.what());
     }
