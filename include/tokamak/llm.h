@@ -38,20 +38,20 @@ struct LLMOptions {
 };
 
 struct Request {
-  std::string text;                    // encoded with special tokens, or
-  std::vector<int32_t> tokens;         // ids as they are (used when not empty)
+  std::string text;             // encoded with special tokens, or
+  std::vector<int32_t> tokens;  // ids as they are (used when not empty)
   SamplingParams params;
-  bool return_logits = false;          // of every generated position
+  bool return_logits = false;  // of every generated position
 };
 
 struct Completion {
   std::vector<int32_t> prompt_tokens, tokens;
   std::string text;
-  std::string finish_reason;           // "stop", "length"
+  std::string finish_reason;               // "stop", "length"
   std::vector<std::vector<float>> logits;  // [tokens][vocab] when asked for
   std::vector<TokenLogprobs> logprobs;     // [tokens] when params.logprobs >= 0
-  double first_token_s = 0;            // request → first token
-  double total_s = 0;                  // request → last token
+  double first_token_s = 0;                // request → first token
+  double total_s = 0;                      // request → last token
 };
 
 // Called with the index of the request and the text that has become certain; false cancels it.
@@ -73,10 +73,11 @@ class LLM {
   // The model's defaults (generation_config.json).
   const SamplingParams& default_params() const;
   const ModelConfig& config() const;
-  const Tokenizer& tokenizer() const;          // Error when the model has none
+  const Tokenizer& tokenizer() const;  // Error when the model has none
   bool has_chat_template() const;
   // Renders messages (JSON text: an array of {role, content}) to a prompt.
-  std::string apply_chat_template(const std::string& messages_json, const std::string& tools_json = {},
+  std::string apply_chat_template(const std::string& messages_json,
+                                  const std::string& tools_json = {},
                                   bool add_generation_prompt = true) const;
   const std::filesystem::path& engine_dir() const;
   Session& session();

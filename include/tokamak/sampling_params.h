@@ -17,23 +17,23 @@ struct TokenLogprobs {
 };
 
 struct SamplingParams {
-  double temperature = 1;            // 0: greedy (the lowest id wins a tie)
-  int64_t top_k = 0;                 // 0: all
+  double temperature = 1;  // 0: greedy (the lowest id wins a tie)
+  int64_t top_k = 0;       // 0: all
   double top_p = 1;
   double min_p = 0;
-  double repetition_penalty = 1;     // over prompt and output (HF)
-  double presence_penalty = 0;       // over the output (OpenAI)
+  double repetition_penalty = 1;  // over prompt and output (HF)
+  double presence_penalty = 0;    // over the output (OpenAI)
   double frequency_penalty = 0;
   int64_t no_repeat_ngram_size = 0;  // 0: off
   std::map<int32_t, double> logit_bias;
   std::vector<std::vector<int32_t>> bad_words;  // token sequences that must not appear
-  std::vector<int32_t> stop_token_ids;          // end of sequence ids of the model, and the request's
-  std::vector<std::string> stop;                // stop strings; not part of the returned text
-  bool ignore_eos = false;           // do not stop at stop_token_ids
-  std::optional<uint64_t> seed;      // same seed, same tokens, whatever the batch
+  std::vector<int32_t> stop_token_ids;  // end of sequence ids of the model, and the request's
+  std::vector<std::string> stop;        // stop strings; not part of the returned text
+  bool ignore_eos = false;              // do not stop at stop_token_ids
+  std::optional<uint64_t> seed;         // same seed, same tokens, whatever the batch
   int64_t max_tokens = 128;
   int64_t min_tokens = 0;
-  int logprobs = -1;                 // ≥ 0: log-probability of the token and of so many best ones
+  int logprobs = -1;  // ≥ 0: log-probability of the token and of so many best ones
 
   // Error names the field, the value found and what is allowed.
   void validate() const;

@@ -28,11 +28,12 @@ struct KvView {
   std::span<const KvLayerView> layers;
 };
 
-// What one step works on. Packed tokens: sequence s owns tokens query_begin[s] … query_begin[s+1]-1.
+// What one step works on. Packed tokens: sequence s owns tokens query_begin[s] …
+// query_begin[s+1]-1.
 struct StepContext {
-  int32_t tokens = 0;       // sum of all sequences' tokens in this step
-  int32_t sequences = 0;    // sequences in this step
-  int32_t logit_rows = 0;   // what Symbol::sequences resolves to
+  int32_t tokens = 0;                    // sum of all sequences' tokens in this step
+  int32_t sequences = 0;                 // sequences in this step
+  int32_t logit_rows = 0;                // what Symbol::sequences resolves to
   const int32_t* token_ids = nullptr;    // [tokens]
   const int32_t* positions = nullptr;    // [tokens]
   const int32_t* query_begin = nullptr;  // [sequences + 1]
@@ -49,7 +50,9 @@ struct Operand {
   std::byte* data = nullptr;
   int64_t row_stride = 0;
   template <typename T>
-  T* as() const { return reinterpret_cast<T*>(data); }
+  T* as() const {
+    return reinterpret_cast<T*>(data);
+  }
 };
 
 struct LaunchArgs {
@@ -77,7 +80,8 @@ class Tactic {
   // Whether this machine and this signature fit.
   virtual bool supports(const OpSignature& signature) const = 0;
   virtual size_t workspace_bytes(const OpSignature& signature, int64_t tokens) const = 0;
-  // Layout of weight input i: the name of a WeightLayout; "plain" is row-major as the checkpoint has it.
+  // Layout of weight input i: the name of a WeightLayout; "plain" is row-major as the checkpoint
+  // has it.
   virtual std::string_view weight_layout(const OpSignature& signature, int input) const = 0;
   // Rough microseconds for the cost model that prunes tuning and ranks without tuning.
   virtual double estimate_us(const OpSignature& signature, int64_t tokens) const = 0;
@@ -107,16 +111,16 @@ struct BoundLaunch {
 };
 
 struct DeviceProperties {
-  std::string name;       // "AMD EPYC … (2 cores)", "NVIDIA H100 80GB HBM3"
-  std::string key;        // what timings depend on: model, ISA level, threads, versions
-  std::string isa;        // CPU: the level in use
+  std::string name;  // "AMD EPYC … (2 cores)", "NVIDIA H100 80GB HBM3"
+  std::string key;   // what timings depend on: model, ISA level, threads, versions
+  std::string isa;   // CPU: the level in use
   int workers = 1;
   size_t memory_bytes = 0;
 };
 
 // Measured once per process when asked for.
 struct DeviceLimits {
-  double read_gb_s = 0;   // large-buffer read bandwidth, all workers
+  double read_gb_s = 0;  // large-buffer read bandwidth, all workers
   double f32_gflop_s = 0;
   double bf16_gflop_s = 0;
   double int8_gop_s = 0;
@@ -131,7 +135,7 @@ class Backend {
   // dtype of activations for a checkpoint of this dtype.
   virtual DType activation_dtype(DType checkpoint) const = 0;
 
-  virtual std::span<const Tactic* const> tactics(Op op) const = 0;  // every ISA's, best last
+  virtual std::span<const Tactic* const> tactics(Op op) const = 0;      // every ISA's, best last
   virtual const WeightLayout* layout(std::string_view name) const = 0;  // null when unknown
 
   // Device memory, aligned to 64 (huge pages where allowed); freed by the deleter.

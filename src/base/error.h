@@ -1,6 +1,6 @@
 // Two kinds of error. Bad input (a file, a flag, a request): Error, one line that says what was
-// found, what was expected and what to do; commands exit with code 2. A broken invariant of our own:
-// TOKAMAK_ASSERT, which names file and line and aborts.
+// found, what was expected and what to do; commands exit with code 2. A broken invariant of our
+// own: TOKAMAK_ASSERT, which names file and line and aborts.
 #pragma once
 #include <fmt/core.h>
 

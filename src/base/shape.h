@@ -35,9 +35,7 @@ class Shape {
   }
   // Elements over the last size: the number of rows.
   int64_t rows() const { return rank_ == 0 ? 1 : (back() == 0 ? 0 : elems() / back()); }
-  bool operator==(const Shape& o) const {
-    return std::equal(begin(), end(), o.begin(), o.end());
-  }
+  bool operator==(const Shape& o) const { return std::equal(begin(), end(), o.begin(), o.end()); }
   // "[49152, 576]"
   std::string str() const {
     std::string s = "[";

@@ -17,7 +17,9 @@ struct TensorView {
   size_t row_bytes() const { return bytes_of(dtype, shape.back()); }
   const std::byte* row(int64_t i) const { return data + i * row_bytes(); }
   template <typename T>
-  const T* as() const { return reinterpret_cast<const T*>(data); }
+  const T* as() const {
+    return reinterpret_cast<const T*>(data);
+  }
 };
 
 }  // namespace tokamak

@@ -147,6 +147,7 @@ int run(const RunOptions& o) {
     std::puts(all.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   } else if (stream) {
     std::puts("");
+    std::fflush(stdout);
   } else {
     for (size_t i = 0; i < done.size(); ++i)
       if (done.size() == 1)

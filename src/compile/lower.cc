@@ -10,7 +10,8 @@ namespace {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const LowerOptions& options) : graph_(graph), network_(options.network) {
+  Lowering(const Graph& graph, const LowerOptions& options)
+      : graph_(graph), network_(options.network) {
     plan_.kv_dtype = options.kv_dtype;
     index_.assign(graph.values().size(), -1);
   }

@@ -9,8 +9,8 @@
 namespace tokamak {
 namespace {
 
-constexpr std::string_view kStorageNames[] = {"activation", "view", "weight", "token_ids",
-                                              "positions", "input"};
+constexpr std::string_view kStorageNames[] = {"activation", "view",      "weight",
+                                              "token_ids",  "positions", "input"};
 
 Storage parse_storage(const std::string& text) {
   for (size_t i = 0; i < std::size(kStorageNames); ++i)

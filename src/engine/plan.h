@@ -1,6 +1,6 @@
-// A plan is the lowered graph: values with their storage, launches in order with a chosen tactic per
-// token bucket, and the weights with their packed place in the engine file. Plain data with a JSON
-// form; offsets of activations are not in it, for they follow from the limits at open time
+// A plan is the lowered graph: values with their storage, launches in order with a chosen tactic
+// per token bucket, and the weights with their packed place in the engine file. Plain data with a
+// JSON form; offsets of activations are not in it, for they follow from the limits at open time
 // (engine/memory_plan.h).
 #pragma once
 #include <string>
@@ -14,7 +14,7 @@ namespace tokamak {
 struct PlanWeight {
   std::vector<std::string> names;  // checkpoint tensors, joined by rows
   DType dtype = DType::f32;
-  std::vector<int64_t> shape;      // as in the checkpoint, joined
+  std::vector<int64_t> shape;  // as in the checkpoint, joined
   std::string layout = "plain";
   uint64_t offset = 0, bytes = 0;  // in the engine file's weight section
 };
@@ -23,8 +23,9 @@ enum class Storage : uint8_t {
   activation,  // planned memory
   view,        // columns of another value: same rows, begin = first column
   weight,      // index into weights
-  token_ids, positions,  // the step's inputs
-  input,                 // a network's own input, given by name
+  token_ids,
+  positions,  // the step's inputs
+  input,      // a network's own input, given by name
 };
 
 struct PlanValue {
@@ -38,7 +39,7 @@ struct PlanValue {
 struct TacticChoice {
   int32_t bucket = 1;  // largest token count it was tuned for; the last one serves anything above
   std::string tactic;
-  double us = 0;       // measured when tuned, 0 otherwise
+  double us = 0;                                       // measured when tuned, 0 otherwise
   std::vector<std::pair<std::string, double>> losers;  // tactic, best µs
 };
 
@@ -54,13 +55,13 @@ struct Plan {
   std::vector<PlanValue> values;
   std::vector<PlanStep> steps;
   std::vector<PlanWeight> weights;
-  int32_t logits = -1;                // value id: f32 [sequences, vocab]; -1: a network (network.h)
-  std::vector<int32_t> debug_outputs; // kept until the step's end; a network's outputs
+  int32_t logits = -1;  // value id: f32 [sequences, vocab]; -1: a network (network.h)
+  std::vector<int32_t> debug_outputs;  // kept until the step's end; a network's outputs
 
   // KV cache
   int32_t kv_layers = 0, kv_heads = 0, head_dim = 0;
   DType kv_dtype = DType::f16;
-  std::vector<int64_t> kv_windows;    // per layer, 0 = all
+  std::vector<int64_t> kv_windows;  // per layer, 0 = all
 
   OpSignature signature(const PlanStep& step) const;
   Json to_json() const;

@@ -13,18 +13,23 @@
 
 namespace tokamak {
 
-using AttrValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,
-                               std::vector<double>>;
+using AttrValue =
+    std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
 
 class Attrs {
  public:
   template <typename T>
   Attrs& set(const std::string& name, T value) {
-    if constexpr (std::is_same_v<T, bool>) values_[name] = value;
-    else if constexpr (std::is_integral_v<T>) values_[name] = static_cast<int64_t>(value);
-    else if constexpr (std::is_floating_point_v<T>) values_[name] = static_cast<double>(value);
-    else if constexpr (std::is_convertible_v<T, std::string>) values_[name] = std::string(value);
-    else values_[name] = std::move(value);
+    if constexpr (std::is_same_v<T, bool>)
+      values_[name] = value;
+    else if constexpr (std::is_integral_v<T>)
+      values_[name] = static_cast<int64_t>(value);
+    else if constexpr (std::is_floating_point_v<T>)
+      values_[name] = static_cast<double>(value);
+    else if constexpr (std::is_convertible_v<T, std::string>)
+      values_[name] = std::string(value);
+    else
+      values_[name] = std::move(value);
     return *this;
   }
   bool has(const std::string& name) const { return values_.count(name) != 0; }

@@ -1,5 +1,5 @@
-// The ops of the graph, and what one use of an op looks like: its signature. A signature is all that
-// a backend sees; its key() identifies it in the timing cache.
+// The ops of the graph, and what one use of an op looks like: its signature. A signature is all
+// that a backend sees; its key() identifies it in the timing cache.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,33 +13,37 @@ namespace tokamak {
 
 enum class Op : uint8_t {
   // Sources
-  constant,       // attrs: value (double); a float32 scalar
+  constant,  // attrs: value (double); a float32 scalar
   // Elementwise; operands broadcast over size-1 dimensions
-  unary,          // attrs: kind = neg|abs|exp|log|sqrt|rsqrt|square|tanh|erf|sigmoid|silu|gelu|gelu_tanh|relu
-  binary,         // attrs: kind = add|sub|mul|div|pow|max|min
-  cast,           // attrs: dtype
+  unary,   // attrs: kind, one of
+           // neg|abs|exp|log|sqrt|rsqrt|square|tanh|erf|sigmoid|silu|gelu|gelu_tanh|relu
+  binary,  // attrs: kind = add|sub|mul|div|pow|max|min
+  cast,    // attrs: dtype
   // Over the last dimension
-  reduce,         // attrs: kind = sum|mean|max; keeps the dimension with size 1
+  reduce,  // attrs: kind = sum|mean|max; keeps the dimension with size 1
   softmax,
   // Views and moves
-  slice,          // attrs: begin, end: of the last dimension; a view, never a copy
-  concat,         // along the last dimension
-  reshape,        // attrs: shape: 0 keeps that dimension, -1 (once) the rest; a symbolic first stays
-  gather_rows,    // [tokens, n] → [sequences, n]: the rows whose logits are wanted
+  slice,        // attrs: begin, end: of the last dimension; a view, never a copy
+  concat,       // along the last dimension
+  reshape,      // attrs: shape: 0 keeps that dimension, -1 (once) the rest; a symbolic first stays
+  gather_rows,  // [tokens, n] → [sequences, n]: the rows whose logits are wanted
   // Composed
-  embedding,      // ids [tokens] i32, table [vocab, n] → [tokens, n]; attrs: scale, dtype (f32)
-  linear,         // ops/linear.h
-  linear_glu,     // ops/linear.h
-  glu,            // (a, b) → activation(a) * b; attrs: activation
-  rms_norm,       // x, weight[n] → x / rms(x) * weight; attrs: eps
-  add_rms_norm,   // x, residual, weight → (norm(x + residual), x + residual); attrs: eps
-  layer_norm,     // x, weight[n], bias[n]? → …; attrs: eps
-  add_layer_norm, // x, residual, weight, bias? → (norm, sum); attrs: eps
-  rope,           // ops/rope.h
-  attention,      // ops/attention.h
-  softcap,        // cap * tanh(x / cap); attrs: cap
+  embedding,       // ids [tokens] i32, table [vocab, n] → [tokens, n]; attrs: scale, dtype (f32)
+  linear,          // ops/linear.h
+  linear_glu,      // ops/linear.h
+  glu,             // (a, b) → activation(a) * b; attrs: activation
+  rms_norm,        // x, weight[n] → x / rms(x) * weight; attrs: eps
+  add_rms_norm,    // x, residual, weight → (norm(x + residual), x + residual); attrs: eps
+  layer_norm,      // x, weight[n], bias[n]? → …; attrs: eps
+  add_layer_norm,  // x, residual, weight, bias? → (norm, sum); attrs: eps
+  rope,            // ops/rope.h
+  attention,       // ops/attention.h
+  softcap,         // cap * tanh(x / cap); attrs: cap
   // Communication between ranks
-  all_reduce, all_gather, send, recv,
+  all_reduce,
+  all_gather,
+  send,
+  recv,
   // A user's own op from a plug-in library; attrs: name and the user's
   plugin,
 };
@@ -89,7 +93,8 @@ struct OpCost {
 OpCost cost(const OpSignature& signature, int64_t tokens, int64_t sequences,
             int64_t context_tokens);
 
-// Checks the inputs of an op and returns its outputs' types. Error: op name, operand, found, expected.
+// Checks the inputs of an op and returns its outputs' types. Error: op name, operand, found,
+// expected.
 std::vector<ValueType> infer(Op op, const Attrs& attrs, const std::vector<ValueType>& inputs);
 
 }  // namespace tokamak

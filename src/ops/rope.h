@@ -1,7 +1,7 @@
-// Rotary position embedding. rope: x [tokens, heads * head_dim], positions [tokens] i32 → same shape.
-// Only the first rotary_dim elements of each head turn. neox style pairs (i, i + rotary_dim/2), gptj
-// style pairs (2i, 2i+1). Source: RoFormer (arXiv 2104.09864); yarn: arXiv 2309.00071; llama3 and
-// longrope: as Hugging Face transformers computes them.
+// Rotary position embedding. rope: x [tokens, heads * head_dim], positions [tokens] i32 → same
+// shape. Only the first rotary_dim elements of each head turn. neox style pairs (i, i +
+// rotary_dim/2), gptj style pairs (2i, 2i+1). Source: RoFormer (arXiv 2104.09864); yarn: arXiv
+// 2309.00071; llama3 and longrope: as Hugging Face transformers computes them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -15,12 +15,12 @@ struct RopeScaling {
   std::string kind = "none";  // none|linear|dynamic|llama3|yarn|longrope
   double factor = 1;
   int64_t original_max_position = 0;
-  double low_freq_factor = 1, high_freq_factor = 4;         // llama3
-  double beta_fast = 32, beta_slow = 1;                     // yarn
-  double attention_factor = 0;                              // yarn, longrope; 0: derived
-  double mscale = 0, mscale_all_dim = 0;                    // yarn (DeepSeek)
-  bool truncate = true;                                     // yarn: round the correction range
-  std::vector<double> short_factor, long_factor;            // longrope
+  double low_freq_factor = 1, high_freq_factor = 4;  // llama3
+  double beta_fast = 32, beta_slow = 1;              // yarn
+  double attention_factor = 0;                       // yarn, longrope; 0: derived
+  double mscale = 0, mscale_all_dim = 0;             // yarn (DeepSeek)
+  bool truncate = true;                              // yarn: round the correction range
+  std::vector<double> short_factor, long_factor;     // longrope
 };
 
 struct RopeAttrs {

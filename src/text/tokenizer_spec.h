@@ -180,10 +180,9 @@ struct SentencePieceDecoder {
   std::string unk_piece, unk_surface;
   std::string denormalizer_charsmap;  // may be empty
 };
-using DecoderSpec =
-    std::variant<ByteLevelDecoder, ByteFallbackDecoder, FuseDecoder, MetaspaceDecoder,
-                 WordPieceDecoder, BpeDecoder, StripDecoder, ReplaceDecoder, CtcDecoder,
-                 SentencePieceDecoder>;
+using DecoderSpec = std::variant<ByteLevelDecoder, ByteFallbackDecoder, FuseDecoder,
+                                 MetaspaceDecoder, WordPieceDecoder, BpeDecoder, StripDecoder,
+                                 ReplaceDecoder, CtcDecoder, SentencePieceDecoder>;
 
 // ---- Post-processors: ids → ids with BOS/EOS/CLS … (Bert and Roberta kinds become templates)
 // -----

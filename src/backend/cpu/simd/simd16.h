@@ -248,7 +248,8 @@ TOKAMAK_INLINE __m256 pow2(__m256 n) {
   return _mm256_castsi256_ps(
       _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
-// In two halves: |n| <= 250 reaches infinity and the subnormal numbers without leaving pow2's range.
+// In two halves: |n| <= 250 reaches infinity and the subnormal numbers without leaving pow2's
+// range.
 TOKAMAK_INLINE __m256 scale2(__m256 a, __m256 n) {
   const __m256 h = _mm256_round_ps(_mm256_mul_ps(n, _mm256_set1_ps(0.5f)),
                                    _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
