@@ -11,7 +11,7 @@ fuzz_one() {
   local work=$build/fuzz-work/$name seeds=$root/tests/fuzz/corpus/${name%_fuzz}
   mkdir -p "$work"
   [ -d "$seeds" ] || seeds=
-  if "$program" "$work" $seeds -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+  if "$program" "$work" $seeds -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 \
     -max_len=65536 -artifact_prefix="$work/finding-" >"$work.log" 2>&1; then
     printf '%-28s ok   %s\n' "$name" "$(grep -o 'Done.*' "$work.log" | tail -n 1)"
   else
