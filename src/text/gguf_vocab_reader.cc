@@ -5,27 +5,11 @@
 #include "base/error.h"
 #include "formats/gguf.h"
 #include "text/gguf_vocab.h"
+#include "text/piece_type.h"
 #include "text/tokenizer_readers.h"
 
 namespace tokamak {
 namespace {
-
-PieceType piece_type(int64_t value) {
-  switch (value) {
-    case 2:
-      return PieceType::kUnknown;
-    case 3:
-      return PieceType::kControl;
-    case 4:
-      return PieceType::kUserDefined;
-    case 5:
-      return PieceType::kUnused;
-    case 6:
-      return PieceType::kByte;
-    default:
-      return PieceType::kNormal;  // 1, and the 0 (undefined) that old files have
-  }
-}
 
 std::vector<std::string> strings(const GgufFile& file, const char* key) {
   if (!file.has(key)) return {};
@@ -48,7 +32,7 @@ GgufVocab read_gguf_vocab(const GgufFile& file) {
       v.scores.push_back(static_cast<float>(score));
   if (file.has("tokenizer.ggml.token_type"))
     for (const int64_t type : file.get_ints("tokenizer.ggml.token_type"))
-      v.types.push_back(piece_type(type));
+      v.types.push_back(piece_type_of(type).value_or(PieceType::kNormal));  // old files have 0
   if (file.has("tokenizer.ggml.precompiled_charsmap"))
     for (const int64_t byte : file.get_ints("tokenizer.ggml.precompiled_charsmap"))
       v.charsmap += static_cast<char>(byte);

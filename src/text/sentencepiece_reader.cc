@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/piece_type.h"
 #include "text/tokenizer_readers.h"
 #include "text/wire_reader.h"
 
@@ -17,22 +18,8 @@ struct Trainer {
 };
 
 PieceType piece_type(int32_t value, size_t piece, const std::string& source) {
-  switch (value) {
-    case 1:
-      return PieceType::kNormal;
-    case 2:
-      return PieceType::kUnknown;
-    case 3:
-      return PieceType::kControl;
-    case 4:
-      return PieceType::kUserDefined;
-    case 5:
-      return PieceType::kUnused;
-    case 6:
-      return PieceType::kByte;
-    default:
-      fail("{}: piece {} has type {}, expected 1 to 6", source, piece, value);
-  }
+  if (const auto type = piece_type_of(value)) return *type;
+  fail("{}: piece {} has type {}, expected 1 to 6", source, piece, value);
 }
 
 void read_piece(std::string_view bytes, const std::string& source, SpVocabulary& v) {
