@@ -17,7 +17,8 @@
 namespace tokamak {
 
 // The KV cache as kernels see it. Blocks of block_size tokens; per layer one K and one V pool:
-// K and V at [block][kv_head][token in block][head_dim], rows contiguous, of dtype f32|f16|bf16.
+// K and V at [block][kv_head][token in block][head_dim], rows contiguous, of dtype f32|f16|bf16 or
+// int8_row (a row is an f16 scale and head_dim codes, base/dtype.h).
 struct KvLayerView {
   std::byte* k = nullptr;
   std::byte* v = nullptr;

@@ -13,8 +13,10 @@ struct TensorView {
   Shape shape;
   const std::byte* data = nullptr;
 
-  size_t bytes() const { return bytes_of(dtype, shape.elems()); }
-  size_t row_bytes() const { return bytes_of(dtype, shape.back()); }
+  size_t bytes() const { return row_bytes() * static_cast<size_t>(shape.rows()); }
+  size_t row_bytes() const {
+    return tokamak::row_bytes(dtype, shape.rank() == 0 ? 1 : shape.back());
+  }
   const std::byte* row(int64_t i) const { return data + i * row_bytes(); }
   template <typename T>
   const T* as() const {

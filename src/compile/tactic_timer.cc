@@ -34,8 +34,13 @@ int64_t elements(const ValueType& type, int64_t tokens) {
   return n;
 }
 
-// Small values of both signs, the same every time.
-void fill(std::byte* data, DType dtype, int64_t n) {
+// Small values of both signs, the same every time, in rows of `columns`; quantized rows are zero.
+void fill(std::byte* data, DType dtype, int64_t rows, int64_t columns) {
+  if (!is_float(dtype)) {
+    std::memset(data, 0, row_bytes(dtype, columns) * static_cast<size_t>(rows));
+    return;
+  }
+  const int64_t n = rows * columns;
   uint32_t state = 0x2545f491u;
   for (int64_t i = 0; i < n; ++i) {
     state = state * 1664525u + 1013904223u;
@@ -44,11 +49,8 @@ void fill(std::byte* data, DType dtype, int64_t n) {
       reinterpret_cast<float*>(data)[i] = v;
     else if (dtype == DType::f16)
       reinterpret_cast<uint16_t*>(data)[i] = f32_to_f16(v);
-    else if (dtype == DType::bf16)
-      reinterpret_cast<uint16_t*>(data)[i] = f32_to_bf16(v);
     else
-      std::memset(data + i * info(dtype).block_bytes, 0,
-                  static_cast<size_t>(info(dtype).block_bytes));
+      reinterpret_cast<uint16_t*>(data)[i] = f32_to_bf16(v);
   }
 }
 
@@ -138,11 +140,12 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   c.logit_index = s->logit_index.data();
   if (signature_.op == Op::attention) {
     const AttentionAttrs a = AttentionAttrs::from(signature_.attrs);
-    const int64_t n =
-        kv_block_elements(a.kv_heads, a.head_dim, kDefaultKvBlockSize) * blocks * sequences;
-    const size_t bytes = bytes_of(options_.kv_dtype, n);
+    const size_t bytes =
+        kv_block_bytes(options_.kv_dtype, a.kv_heads, a.head_dim, kDefaultKvBlockSize) *
+        static_cast<size_t>(blocks * sequences);
     s->kv = backend_.allocate(2 * bytes);
-    fill(s->kv.get(), options_.kv_dtype, 2 * n);
+    fill(s->kv.get(), options_.kv_dtype,
+         2 * static_cast<int64_t>(bytes / row_bytes(options_.kv_dtype, a.head_dim)), a.head_dim);
     s->layer = {s->kv.get(), s->kv.get() + bytes};
     c.kv = {options_.kv_dtype, kDefaultKvBlockSize, {&s->layer, 1}};
   }
@@ -165,7 +168,7 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
       std::memcpy(s->inputs[i], signature_.op == Op::embedding ? c.token_ids : c.positions,
                   static_cast<size_t>(tokens) * 4);
     else
-      fill(s->inputs[i], t.dtype, elements(t, tokens));
+      fill(s->inputs[i], t.dtype, elements(t, tokens), 1);
   }
   for (const size_t at : out) s->outputs.push_back(s->arena.get() + at);
   return s;

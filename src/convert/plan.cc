@@ -102,7 +102,7 @@ class Planner {
 
   // A column split of tensors in blocks must fall between blocks.
   void check_block_border(const CheckedRule& c, DType dtype, int64_t columns) const {
-    const int block = info(dtype).block_elems;
+    const int block = row_step(dtype);
     if (columns % block == 0) return;
     std::string fits;
     for (int n = 1; n <= options_.tp_size * 2; ++n)

@@ -35,7 +35,7 @@ struct OutputTensor {
   bool vector = false;
   Pieces pieces;
 
-  size_t row_bytes() const { return bytes_of(dtype, columns); }
+  size_t row_bytes() const { return tokamak::row_bytes(dtype, columns); }
   size_t bytes() const { return row_bytes() * static_cast<size_t>(rows); }
 };
 

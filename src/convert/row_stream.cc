@@ -22,7 +22,7 @@ void RowStream::produce(const OutputTensor& tensor, int64_t first, int64_t count
 void RowStream::produce_piece(const Piece& p, DType dtype, std::byte* out) {
   const int64_t width = p.source_columns();
   const DType from = p.source->dtype;
-  const size_t in_row = bytes_of(from, width);
+  const size_t in_row = row_bytes(from, width);
   if (p.columns == width && p.paired_head == 0) {  // one run
     const std::byte* in = p.source->data + static_cast<size_t>(p.row) * in_row;
     convert_run(p, dtype, in, p.rows * width, out);

@@ -1,14 +1,17 @@
 // Sizes of the paged KV cache that the compiler and the runtime share.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+
+#include "base/dtype.h"
 
 namespace tokamak {
 
 inline constexpr int32_t kDefaultKvBlockSize = 32;  // tokens of one block
 
-// Elements of K (and as many of V) that one block of one layer holds.
-inline int64_t kv_block_elements(int64_t kv_heads, int64_t head_dim, int64_t block_size) {
-  return kv_heads * head_dim * block_size;
+// Bytes of K (and as many of V) of one block of one layer: a row per KV head and token.
+inline size_t kv_block_bytes(DType dtype, int64_t kv_heads, int64_t head_dim, int64_t block_size) {
+  return row_bytes(dtype, head_dim) * static_cast<size_t>(kv_heads * block_size);
 }
 
 }  // namespace tokamak

@@ -85,7 +85,7 @@ MemoryPlan plan_memory(const Plan& plan, int64_t tokens, int64_t rows) {
 
 int64_t kv_bytes_per_token(const Plan& plan) {
   return 2 * int64_t{plan.kv_layers} * plan.kv_heads *
-         static_cast<int64_t>(bytes_of(plan.kv_dtype, plan.head_dim));
+         static_cast<int64_t>(row_bytes(plan.kv_dtype, plan.head_dim));
 }
 
 int64_t weight_bytes(const Plan& plan) {

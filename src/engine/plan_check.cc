@@ -41,9 +41,9 @@ void check_weight(const PlanWeight& w) {
   SymShape shape;
   for (const int64_t n : w.shape) shape.emplace_back(n);
   fixed_elements({w.dtype, shape, true}, what);
-  if (w.shape.back() % info(w.dtype).block_elems != 0)
+  if (!fits_row(w.dtype, w.shape.back()))
     fail("plan: {} has rows of {} elements, not a multiple of {}'s block of {}", what,
-         w.shape.back(), name(w.dtype), info(w.dtype).block_elems);
+         w.shape.back(), name(w.dtype), row_step(w.dtype));
 }
 
 void check_view(const Plan& plan, int32_t id) {

@@ -35,10 +35,9 @@ TensorView logical_view(const TensorView& stored, const std::string& record,
   if (!is_block_format(dtype))
     fail("'{}': the record of tensor '{}' names {}, which is no block format", file, name, format);
   constexpr long long kMost = 1LL << 40;
-  if (rows < 0 || columns < 1 || rows > kMost || columns > kMost ||
-      columns % info(dtype).block_elems != 0 || stored.dtype != DType::u8 ||
-      stored.shape.rank() != 2 || stored.shape[0] != rows ||
-      static_cast<size_t>(stored.shape[1]) != bytes_of(dtype, columns))
+  if (rows < 0 || columns < 1 || rows > kMost || columns > kMost || !fits_row(dtype, columns) ||
+      stored.dtype != DType::u8 || stored.shape.rank() != 2 || stored.shape[0] != rows ||
+      static_cast<size_t>(stored.shape[1]) != row_bytes(dtype, columns))
     fail("'{}': tensor '{}' is stored as {} {}, which does not fit its record '{}'", file, name,
          tokamak::name(stored.dtype), stored.shape.str(), record);
   return {dtype, Shape{rows, columns}, stored.data};

@@ -15,6 +15,7 @@ AttentionAttrs AttentionAttrs::from(const Attrs& a) {
   r.qk_norm_eps = a.get_or<double>("qk_norm_eps", 1e-6);
   r.has_rope = a.get_or<bool>("has_rope", false);
   if (r.has_rope) r.rope = RopeAttrs::from(a);
+  r.deterministic = a.get_or<bool>("deterministic", false);
   return r;
 }
 
@@ -25,6 +26,7 @@ Attrs AttentionAttrs::to_attrs() const {
   if (softcap != 0) a.set("softcap", softcap);
   if (window != 0) a.set("window", window);
   if (qk_norm) a.set("qk_norm", true).set("qk_norm_eps", qk_norm_eps);
+  if (deterministic) a.set("deterministic", true);
   if (has_rope) {
     a.set("has_rope", true);
     rope.write_to(a);

@@ -20,6 +20,7 @@ struct AttentionAttrs {
   double qk_norm_eps = 1e-6;
   bool has_rope = false;
   RopeAttrs rope;
+  bool deterministic = false;  // as in ops/linear.h
 
   static AttentionAttrs from(const Attrs& a);
   Attrs to_attrs() const;

@@ -13,8 +13,11 @@ double elems(const ValueType& t, int64_t tokens, int64_t sequences) {
 }
 
 double bytes(const ValueType& t, int64_t tokens, int64_t sequences) {
-  const DTypeInfo& i = info(t.dtype);
-  return elems(t, tokens, sequences) * i.block_bytes / i.block_elems;
+  if (t.shape.empty()) return static_cast<double>(row_bytes(t.dtype, 1));
+  const int64_t columns = t.shape.back().resolve(tokens, sequences);
+  if (columns == 0) return 0;
+  return elems(t, tokens, sequences) / static_cast<double>(columns) *
+         static_cast<double>(row_bytes(t.dtype, columns));
 }
 
 double matmul_flops(const ValueType& x, const ValueType& w, int64_t tokens, int64_t sequences) {

@@ -197,9 +197,9 @@ std::vector<ValueType> gather_rows(const Check& c) {
 }
 
 void check_blocks(const Check& c, size_t i, std::string_view role) {
-  const int block = info(c.in[i].dtype).block_elems;
-  if (c.in[i].shape.back().size % block)
-    c.operand(i, role, fmt::format("rows that divide into blocks of {}", block));
+  const DType t = c.in[i].dtype;
+  if (!fits_row(t, c.in[i].shape.back().size))
+    c.operand(i, role, fmt::format("rows that divide into blocks of {}", row_step(t)));
 }
 
 // A matrix of weights [n, k]; returns n.

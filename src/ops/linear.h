@@ -3,8 +3,10 @@
 // linear_glu: x, weight_a [n, k], weight_b [n, k] (then bias_a, bias_b if has_bias) →
 // [tokens, n]:  y = activation(x · weight_aᵀ) * (x · weight_bᵀ).
 // Weights may be of any float or block format; the arithmetic is at least float32 accumulation.
-// activation_bits 8 allows block formats to round activations to int8 per 32 inputs (faster, costs
-// accuracy); otherwise they keep 15 bits or more.
+// activation_bits 8 allows tactics to round activations to int8 (per token, or per 32 inputs where
+// the weight's groups need it: faster, costs accuracy); otherwise they keep bfloat16 for bfloat16
+// and quantized weights on AMX, 15 bits or more elsewhere. deterministic: a token's result does not
+// depend on the other tokens of the step, on their number, or on the number of workers.
 #pragma once
 #include "ops/activation.h"
 #include "ops/attrs.h"
@@ -16,11 +18,12 @@ struct LinearAttrs {
   bool has_bias = false;
   bool has_residual = false;
   int64_t activation_bits = 16;  // 16 or 8
+  bool deterministic = false;
 
   static LinearAttrs from(const Attrs& a) {
     return {parse_activation(a.get_or<std::string>("activation", "none")),
             a.get_or<bool>("has_bias", false), a.get_or<bool>("has_residual", false),
-            a.get_or<int64_t>("activation_bits", 16)};
+            a.get_or<int64_t>("activation_bits", 16), a.get_or<bool>("deterministic", false)};
   }
   Attrs to_attrs() const {
     Attrs a;
@@ -28,6 +31,7 @@ struct LinearAttrs {
     if (has_bias) a.set("has_bias", true);
     if (has_residual) a.set("has_residual", true);
     if (activation_bits != 16) a.set("activation_bits", activation_bits);
+    if (deterministic) a.set("deterministic", true);
     return a;
   }
 };

@@ -5,11 +5,11 @@
 namespace tokamak {
 
 bool PlainLayout::supports(DType dtype, const Shape& shape) const {
-  return shape.rank() == 0 || shape.back() % info(dtype).block_elems == 0;
+  return shape.rank() == 0 || fits_row(dtype, shape.back());
 }
 
 size_t PlainLayout::packed_bytes(DType dtype, const Shape& shape) const {
-  return bytes_of(dtype, shape.elems());
+  return TensorView{dtype, shape, nullptr}.bytes();
 }
 
 void PlainLayout::pack(const TensorView& src, std::byte* dst, int64_t row_begin,

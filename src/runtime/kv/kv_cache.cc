@@ -11,7 +11,7 @@ KvCache::KvCache(Backend& backend, const Plan& plan, int32_t block_size)
       dtype_(plan.kv_dtype),
       block_size_(block_size),
       block_bytes_(static_cast<int64_t>(
-          bytes_of(plan.kv_dtype, kv_block_elements(plan.kv_heads, plan.head_dim, block_size)))),
+          kv_block_bytes(plan.kv_dtype, plan.kv_heads, plan.head_dim, block_size))),
       views_(static_cast<size_t>(plan.kv_layers)) {}
 
 void KvCache::grow(int32_t blocks) {

@@ -131,7 +131,7 @@ std::byte* TunedAttention::cache_row(const StepContext& step, std::byte* pool, i
   const int64_t size = step.kv.block_size;
   const int64_t block = step.block_table[sequence * step.block_table_stride + place / size];
   const int64_t row = (block * a_.kv_heads + kv_head) * size + place % size;
-  return pool + row * static_cast<int64_t>(bytes_of(step.kv.dtype, a_.head_dim));
+  return pool + row * static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
 }
 
 // New keys and values [begin, end) of a sequence, of one KV head or (-1) of all, into the cache.
@@ -202,13 +202,13 @@ void TunedAttention::prefetch_keys(const StepContext& step, int32_t sequence, in
                                    int64_t begin, int64_t end) const {
   const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
   const int64_t size = step.kv.block_size;
-  const auto row_bytes = static_cast<int64_t>(bytes_of(step.kv.dtype, a_.head_dim));
+  const auto bytes = static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
   for (int64_t at = begin; at < end;) {
     const int64_t run = std::min(end - at, size - at % size);
     const std::byte* k = cache_row(step, layer.k, sequence, kv_head, at);
     const std::byte* v = cache_row(step, layer.v, sequence, kv_head, at);
-    for (int64_t i = 0; i < run * row_bytes; i += 64) __builtin_prefetch(k + i, 0, 2);
-    for (int64_t i = 0; i < run * row_bytes; i += 64) __builtin_prefetch(v + i, 0, 2);
+    for (int64_t i = 0; i < run * bytes; i += 64) __builtin_prefetch(k + i, 0, 2);
+    for (int64_t i = 0; i < run * bytes; i += 64) __builtin_prefetch(v + i, 0, 2);
     at += run;
   }
 }

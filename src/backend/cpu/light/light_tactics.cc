@@ -221,7 +221,7 @@ class EmbeddingKernel final : public Kernel {
     const FloatRows y = float_rows(s_.outputs[0], args.out[0]);
     const DType dtype = s_.inputs[1].dtype;
     const int64_t n = width_of(s_.outputs[0]);
-    const int64_t row_bytes = static_cast<int64_t>(bytes_of(dtype, n));
+    const int64_t row_bytes = static_cast<int64_t>(tokamak::row_bytes(dtype, n));
     const auto* ids = args.in[0].as<const int32_t>();
     const WorkRange mine = share(args.step->tokens, e.worker, e.workers);
     for (int64_t t = mine.begin; t < mine.end; ++t) {

@@ -251,8 +251,7 @@ class LinearTactic final : public CpuTactic {
     if (a.has_bias && (!is_activation_dtype(s.inputs[bias].dtype) ||
                        (glu && s.inputs[bias + 1].dtype != s.inputs[bias].dtype)))
       return false;
-    return kernels_for_(w.dtype, math_) != nullptr &&
-           w.shape.back().size % info(w.dtype).block_elems == 0;
+    return kernels_for_(w.dtype, math_) != nullptr && fits_row(w.dtype, w.shape.back().size);
   }
 
  private:

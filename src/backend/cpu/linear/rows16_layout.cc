@@ -136,7 +136,7 @@ void unpack_row(DType t, const std::byte* group, int64_t k, int r, std::byte* ro
 
 bool Rows16Layout::supports(DType dtype, const Shape& shape) const {
   return shape.rank() == 2 && rows16_knows(dtype) && shape[0] > 0 && shape[1] > 0 &&
-         shape[1] % info(dtype).block_elems == 0;
+         fits_row(dtype, shape[1]);
 }
 
 size_t Rows16Layout::packed_bytes(DType dtype, const Shape& shape) const {
@@ -158,7 +158,7 @@ void Rows16Layout::pack(const TensorView& src, std::byte* dst, int64_t row_begin
 void Rows16Layout::unpack(DType dtype, const Shape& shape, const std::byte* packed,
                           std::byte* dst) const {
   const int64_t k = shape[1];
-  const size_t group_bytes = rows16_group_bytes(dtype, k), row_bytes = bytes_of(dtype, k);
+  const size_t group_bytes = rows16_group_bytes(dtype, k), row_bytes = tokamak::row_bytes(dtype, k);
   for (int64_t row = 0; row < shape[0]; ++row)
     unpack_row(dtype, packed + static_cast<size_t>(row / 16) * group_bytes, k,
                static_cast<int>(row % 16), dst + static_cast<size_t>(row) * row_bytes);

@@ -41,7 +41,7 @@ class AttentionKernel final : public Kernel {
     const int64_t size = step.kv.block_size;
     const int64_t block = step.block_table[seq * step.block_table_stride + j / size];
     const int64_t row = (block * a_.kv_heads + kv_head) * size + j % size;
-    return pool + row * static_cast<int64_t>(bytes_of(step.kv.dtype, a_.head_dim));
+    return pool + row * static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
   }
 
   // Head `head` of token t of q or k: normed and turned.

@@ -21,7 +21,7 @@ double dot(const Rows& x, int64_t token, const float* w) {
 }
 
 const std::byte* weight_row(const ValueType& t, const Operand& o, int64_t n) {
-  return o.data + n * static_cast<int64_t>(bytes_of(t.dtype, width_of(t)));
+  return o.data + n * static_cast<int64_t>(row_bytes(t.dtype, width_of(t)));
 }
 
 class LinearKernel final : public Kernel {

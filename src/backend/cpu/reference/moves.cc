@@ -18,7 +18,7 @@ class ConcatKernel final : public Kernel {
       std::byte* to = y.row(r);
       for (size_t i = 0; i < s_.inputs.size(); ++i) {
         const Rows x = rows_view(s_.inputs[i], args.in[i]);
-        const size_t bytes = bytes_of(x.dtype, x.width);
+        const size_t bytes = row_bytes(x.dtype, x.width);
         std::memcpy(to, x.row(r), bytes);
         to += bytes;
       }
@@ -64,7 +64,7 @@ class GatherRowsKernel final : public Kernel {
     const WorkRange mine = share(row_count(s_.outputs[0], *args.step), e.worker, e.workers);
     for (int64_t r = mine.begin; r < mine.end; ++r) {
       const int64_t from = args.step->logit_index[r / per_token] * per_token + r % per_token;
-      std::memcpy(y.row(r), x.row(from), bytes_of(x.dtype, x.width));
+      std::memcpy(y.row(r), x.row(from), row_bytes(x.dtype, x.width));
     }
   }
 
@@ -86,7 +86,7 @@ class EmbeddingKernel final : public Kernel {
     const auto& e = static_cast<CpuExec&>(exec);
     const Rows y = rows_view(s_.outputs[0], args.out[0]);
     const ValueType& table = s_.inputs[1];
-    const int64_t row_bytes = static_cast<int64_t>(bytes_of(table.dtype, y.width));
+    const int64_t row_bytes = static_cast<int64_t>(tokamak::row_bytes(table.dtype, y.width));
     float* row = reinterpret_cast<float*>(args.workspace) + e.worker * y.width;
     const auto* ids = args.in[0].as<const int32_t>();
     const WorkRange mine = share(args.step->tokens, e.worker, e.workers);
