@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -19,18 +20,29 @@ std::vector<std::byte> random_bytes(size_t n, uint64_t seed) {
   return bytes;
 }
 
+int64_t step_of(DType t) {
+  return rows16_is_block(t) ? std::max(info(t).block_elems, 32) : info(t).block_elems;
+}
+
+std::vector<DType> known() {
+  std::vector<DType> all;
+  for (int i = 0; i < kDTypeCount; ++i)
+    if (rows16_fits(static_cast<DType>(i), 256)) all.push_back(static_cast<DType>(i));
+  return all;
+}
+
 class Rows16 : public testing::TestWithParam<DType> {};
 
 TEST_P(Rows16, UnpackIsTheInverseOfPack) {
   constexpr uint64_t kSeed = 20240611;
   SCOPED_TRACE(testing::Message() << name(GetParam()) << " seed " << kSeed);
   const Rows16Layout layout;
-  const int64_t block = info(GetParam()).block_elems;
+  const int64_t block = step_of(GetParam());
   for (const int64_t n : {1, 15, 16, 17, 100})
-    for (const int64_t k : {block, 3 * block, block > 1 ? 4 * block : int64_t{65}}) {
+    for (const int64_t k : {block, 3 * block, block > 1 ? 4 * block : int64_t{65}, 9 * block}) {
       const Shape shape{n, k};
       ASSERT_TRUE(layout.supports(GetParam(), shape));
-      const auto bytes = random_bytes(bytes_of(GetParam(), n * k), kSeed);
+      const auto bytes = random_bytes(row_bytes(GetParam(), k) * static_cast<size_t>(n), kSeed);
       const TensorView view{GetParam(), shape, bytes.data()};
       std::vector<std::byte> packed(layout.packed_bytes(GetParam(), shape), std::byte{0x5a});
       const int64_t middle = n / 32 * 16;
@@ -44,20 +56,19 @@ TEST_P(Rows16, UnpackIsTheInverseOfPack) {
 
 TEST_P(Rows16, PackedSizeIsWholeCacheLines) {
   const Rows16Layout layout;
-  const int64_t k = 3 * info(GetParam()).block_elems;
+  const int64_t k = 3 * step_of(GetParam());
   EXPECT_EQ(layout.packed_bytes(GetParam(), {17, k}), 2 * layout.packed_bytes(GetParam(), {16, k}));
   EXPECT_EQ(layout.packed_bytes(GetParam(), {16, k}) % 64, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Rows16,
-                         testing::Values(DType::f32, DType::f16, DType::bf16, DType::q4_0,
-                                         DType::q4_1, DType::q5_0, DType::q5_1, DType::q8_0,
-                                         DType::q4_k, DType::q5_k, DType::q6_k),
+INSTANTIATE_TEST_SUITE_P(Types, Rows16, testing::ValuesIn(known()),
                          [](const auto& i) { return std::string(name(i.param)); });
 
 TEST(Rows16Layout, RefusesWhatItCannotHold) {
   const Rows16Layout layout;
   EXPECT_FALSE(layout.supports(DType::q4_0, {16, 31}));
+  EXPECT_FALSE(layout.supports(DType::int8_row, {16, 31}));
+  EXPECT_FALSE(layout.supports(DType::int4_g128, {16, 64}));
   EXPECT_FALSE(layout.supports(DType::i8, {16, 32}));
   EXPECT_FALSE(layout.supports(DType::f32, {16}));
 }

@@ -8,12 +8,12 @@
 namespace tokamak {
 
 struct BlockCodes {
-  uint8_t q[256];                       // unsigned codes as stored (q8_0: the int8's bits)
-  uint16_t d = 0, m = 0;                // f16 bits
-  uint8_t scale[16] = {}, min[8] = {};  // K formats: per sub-block
+  uint8_t q[256];                        // unsigned codes as stored
+  uint16_t d = 0, m = 0;                 // f16 bits
+  uint8_t scale[16] = {}, min[16] = {};  // K formats: per sub-block (q3_k q6_k: the int8's bits)
 };
 
-// Exact inverses of each other.
+// Exact inverses of each other, for q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k.
 void read_block(DType t, const std::byte* block, BlockCodes& out);
 void write_block(DType t, const BlockCodes& codes, std::byte* block);
 
