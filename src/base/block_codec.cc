@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/group_codec.h"
 #include "base/half.h"
 
 namespace tokamak {
@@ -176,7 +177,8 @@ void blocks(DType t, const std::byte* in, float* out, int64_t n) {
 }  // namespace
 
 void dequantize_row(DType t, const std::byte* in, float* out, int64_t n) {
-  TOKAMAK_ASSERT(n >= 0 && n % info(t).block_elems == 0);
+  TOKAMAK_ASSERT(n >= 0 && fits_row(t, n));
+  if (group_format(t).bits > 0) return dequantize_groups(t, in, out, n);
   switch (t) {
     case DType::f32:
       std::memcpy(out, in, static_cast<size_t>(n) * 4);
@@ -229,6 +231,8 @@ void dequantize_row(DType t, const std::byte* in, float* out, int64_t n) {
       return blocks<q5_k>(t, in, out, n);
     case DType::q6_k:
       return blocks<q6_k>(t, in, out, n);
+    default:
+      TOKAMAK_ASSERT_MSG(false, "no decoder for {}", name(t));
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/block_codec.h"
 #include "base/error.h"
+#include "base/group_codec.h"
 #include "base/half.h"
 
 namespace tokamak {
@@ -157,12 +158,13 @@ bool can_quantize(DType t) {
     case DType::q6_k:
       return true;
     default:
-      return false;
+      return group_format(t).bits > 0;
   }
 }
 
 void quantize_row(DType t, const float* in, std::byte* out, int64_t n) {
-  TOKAMAK_ASSERT(n >= 0 && n % info(t).block_elems == 0);
+  TOKAMAK_ASSERT(n >= 0 && fits_row(t, n));
+  if (group_format(t).bits > 0) return quantize_groups(t, in, out, n);
   using F = const float*;
   using B = std::byte*;
   switch (t) {
