@@ -15,8 +15,10 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/cpu_tactic.h"
+#include "backend/cpu/isa.h"
 #include "base/error.h"
 #include "compile/tactic_timer.h"
+#include "formats/atomic_output.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
 
@@ -31,7 +33,7 @@ struct Options {
   std::vector<std::string> dtypes = {"f32", "bf16", "f16", "q8_0", "q4_0", "q4_1"};
   std::vector<int32_t> tokens = {1, 4, 16, 128, 512};
   std::vector<std::string> isa;
-  std::string tactic, kv_dtype = "f16";
+  std::string tactic, kv_dtype = "f16", output;
   int64_t context = 1024, activation_bits = 16;
   int workers = 0, rounds = 7;
   bool json = false;
@@ -225,19 +227,32 @@ Json to_json(const DeviceLimits& l) {
           {"int8_gop_s", l.int8_gop_s}};
 }
 
+Json to_json(const Bench& b, Json rows) {
+  Json limits;
+  for (const auto& [level, l] : b.limits()) limits[level] = to_json(l);
+  const DeviceProperties& p = b.backend().properties();
+  return {
+      {"device", p.name}, {"workers", p.workers}, {"limits", limits}, {"rows", std::move(rows)}};
+}
+
+void print_head(const Bench& b) {
+  const DeviceProperties& p = b.backend().properties();
+  fmt::print("{}, {} workers\n\n", p.name, p.workers);
+  fmt::print(
+      "| level | read GB/s | f32 GFLOP/s | bf16 GFLOP/s | int8 Gop/s "
+      "|\n|---|---:|---:|---:|---:|\n");
+  for (const auto& [level, l] : b.limits())
+    fmt::print("| {} | {:.1f} | {:.0f} | {:.0f} | {:.0f} |\n", level, l.read_gb_s, l.f32_gflop_s,
+               l.bf16_gflop_s, l.int8_gop_s);
+  fmt::print(
+      "\n| shape | dtype | tokens | tactic | µs | GB/s | GFLOP/s | % of limit |\n"
+      "|---|---|---:|---|---:|---:|---:|---:|\n");
+}
+
 int bench(const Options& o) {
   Bench b(o);
-  Json rows = Json::array(), limits;
-  for (const auto& [level, l] : b.limits()) limits[level] = to_json(l);
-  if (!o.json) {
-    fmt::print("{}, {} workers\n", b.backend().properties().name, b.backend().properties().workers);
-    for (const auto& [level, l] : b.limits())
-      fmt::print("  {:<12} read {:.1f} GB/s, f32 {:.0f}, bf16 {:.0f} GFLOP/s, int8 {:.0f} Gop/s\n",
-                 level, l.read_gb_s, l.f32_gflop_s, l.bf16_gflop_s, l.int8_gop_s);
-    fmt::print(
-        "| shape | weights | tokens | tactic | µs | GB/s | GFLOP/s | % of limit |\n"
-        "|---|---|---:|---|---:|---:|---:|---:|\n");
-  }
+  Json rows = Json::array();
+  if (!o.json) print_head(b);
   b.run([&](const Row& r) {
     rows.push_back(to_json(r));
     if (o.json) return;
@@ -245,12 +260,9 @@ int bench(const Options& o) {
                r.tokens, r.tactic, r.us, r.gb_s, r.gflop_s, r.percent);
     std::fflush(stdout);
   });
-  if (o.json)
-    fmt::print("{}\n", Json{{"device", b.backend().properties().name},
-                            {"workers", b.backend().properties().workers},
-                            {"limits", limits},
-                            {"rows", rows}}
-                           .dump(1));
+  const Json all = to_json(b, std::move(rows));
+  if (o.json) fmt::print("{}\n", all.dump(1));
+  if (!o.output.empty()) write_output(o.output, all.dump(1) + "\n");
   return 0;
 }
 
@@ -274,6 +286,7 @@ int main(int argc, char** argv) {
   app.add_option("--workers", o.workers, "0: the physical cores");
   app.add_option("--rounds", o.rounds, "Per tactic; the best counts")->capture_default_str();
   app.add_flag("--json", o.json, "Print one JSON object");
+  app.add_option("--output", o.output, "JSON file to write beside the table");
   CLI11_PARSE(app, argc, argv);
   try {
     return tokamak::bench(o);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a LLaMA-shaped GGUF with random weights, for speed comparisons on shapes no package carries.
 
-  make_random_gguf.py CONFIG.json TYPE OUT.gguf      TYPE: bf16 | f16 | q8_0 | q4_0
+  make_random_gguf.py CONFIG.json TYPE OUT.gguf      TYPE: bf16 | f16 | q8_0 | q4_0 | q4_1
 
 The vocabulary is bytes plus filler tokens. Needs: pip install numpy gguf.
 """
@@ -12,8 +12,9 @@ import gguf
 import numpy as np
 
 TYPES = {"bf16": gguf.GGMLQuantizationType.BF16, "f16": gguf.GGMLQuantizationType.F16,
-         "q8_0": gguf.GGMLQuantizationType.Q8_0, "q4_0": gguf.GGMLQuantizationType.Q4_0}
-FILE_TYPES = {"bf16": 32, "f16": 1, "q8_0": 7, "q4_0": 2}
+         "q8_0": gguf.GGMLQuantizationType.Q8_0, "q4_0": gguf.GGMLQuantizationType.Q4_0,
+         "q4_1": gguf.GGMLQuantizationType.Q4_1}
+FILE_TYPES = {"bf16": 32, "f16": 1, "q8_0": 7, "q4_0": 2, "q4_1": 3}
 
 
 def vocabulary(writer, size):
@@ -50,12 +51,12 @@ def main():
     writer.add_file_type(FILE_TYPES[kind])
     vocabulary(writer, config["vocab_size"])
 
-    pool = random.standard_normal(1 << 22, dtype=np.float32) * 0.02
+    # Quantized once, in pieces of one block; every matrix is a stretch of it, from another place on.
+    pool = gguf.quantize(random.standard_normal((1 << 17, 32), dtype=np.float32) * 0.02, TYPES[kind])
 
     def matrix(name, rows, columns):
-        start = random.integers(0, 1 << 20)
-        data = np.resize(np.roll(pool, -start), rows * columns).reshape(rows, columns)
-        writer.add_tensor(name, gguf.quantize(data, TYPES[kind]), raw_dtype=TYPES[kind])
+        data = np.resize(np.roll(pool, -random.integers(0, 1 << 17), axis=0), (rows * columns // 32, pool.shape[1]))
+        writer.add_tensor(name, data.reshape(rows, -1), raw_dtype=TYPES[kind])
 
     def ones(name, n):
         writer.add_tensor(name, np.ones(n, dtype=np.float32))
