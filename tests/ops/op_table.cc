@@ -29,13 +29,14 @@ Tolerance of_weight(DType t, int64_t activation_bits) {
 
 }  // namespace
 
-Tolerance tolerance_of(const OpSignature& s, const StepShape& step) {
+Tolerance tolerance_of(const OpSignature& s, const StepShape& step, std::string_view tactic) {
   Tolerance most{0, 0};
   const auto include = [&most](Tolerance t) {
     most = {std::max(most.element, t.element), std::max(most.nmse, t.nmse)};
   };
   for (const ValueType& t : s.outputs) include(of_dtype(t.dtype));
   if (s.op == Op::attention) include(of_dtype(step.kv_dtype));
+  if (tactic.find(".bf16.") != tactic.npos) include(of_dtype(DType::bf16));
   if (s.op == Op::linear || s.op == Op::linear_glu)
     for (const ValueType& t : s.inputs)
       include(of_weight(t.dtype, LinearAttrs::from(s.attrs).activation_bits));

@@ -33,8 +33,10 @@ struct Tolerance {
   double element, nmse;
 };
 // The coarsest of the output's dtype, the KV cache's and the weights' (a block format allows
-// activations rounded to 8 bits, bf16 weights allow bf16 products).
-Tolerance tolerance_of(const OpSignature& signature, const StepShape& step);
+// activations rounded to 8 bits, bf16 weights allow bf16 products). A tactic whose name says bf16
+// rounds weights of every dtype, and activations, to it.
+Tolerance tolerance_of(const OpSignature& signature, const StepShape& step,
+                       std::string_view tactic);
 
 // Helpers for rows.
 OpSignature make_signature(Op op, Attrs attrs, std::vector<ValueType> inputs);

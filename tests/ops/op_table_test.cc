@@ -11,6 +11,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/cpu_tactic.h"
 #include "backend/cpu/element.h"
+#include "backend/cpu/linear/amx_tactic.h"
 #include "launcher.h"
 #include "op_table.h"
 #include "ops/attention.h"
@@ -129,7 +130,7 @@ class Trial {
     const LaunchResult got = run_tactic(backend, tactic, s_, inputs_, step_, strided);
     std::string problem = got.damage;
     for (size_t i = 0; i < want_.size() && problem.empty(); ++i)
-      problem = mismatch(got.outputs[i], want_[i], tolerance_of(s_, step_.shape),
+      problem = mismatch(got.outputs[i], want_[i], tolerance_of(s_, step_.shape, tactic.name()),
                          fill_ == Fill::gaussian);
     if (problem.empty() && s_.op == Op::attention)
       problem = cache_mismatch(got.cache, want_cache_, step_.cache, step_.shape.kv_dtype);
@@ -199,6 +200,25 @@ void check_tactics(Trial& trial, const OpSignature& s, Fill fill, std::set<std::
   }
 }
 
+// The AMX kernels over emulated tiles, where the machine has what the emulation is made of.
+void check_emulated(Trial& trial, const OpSignature& s, Fill fill, std::set<std::string>& failed,
+                    std::set<std::string>& ran) {
+  constexpr Isa kLevel = Isa::avx512_vnni;
+  if ((s.op != Op::linear && s.op != Op::linear_glu) || !isa_report().has(kLevel)) return;
+  for (const int workers : kWorkerCounts) {
+    if ((fill != Fill::gaussian && workers != 3) || (quick() && workers != 1)) continue;
+    CpuTarget target;
+    target.isa = kLevel;
+    target.workers = workers;
+    const auto tactic =
+        make_amx_linear("emulated.bf16.amx", s.op, kLevel, target, emulated_amx_linear_kernels);
+    if (!tactic->supports(s) || failed.count(std::string(tactic->name()))) return;
+    ran.insert(std::string(tactic->name()));
+    if (!trial.check(backend_of(isa_report().best(), workers), *tactic, workers % 2 == 1))
+      failed.insert(std::string(tactic->name()));
+  }
+}
+
 class OpTable : public testing::TestWithParam<OpRow> {};
 
 TEST_P(OpTable, EveryTacticMatchesTheReference) {
@@ -213,6 +233,7 @@ TEST_P(OpTable, EveryTacticMatchesTheReference) {
         if (fill == Fill::nonfinite && !row.nonfinite(s)) continue;
         Trial trial(row, s, shape, fill, ++seed);
         check_tactics(trial, s, fill, failed, ran);
+        check_emulated(trial, s, fill, failed, ran);
       }
   std::string names;
   for (const std::string& n : ran) names += " " + n;

@@ -2,6 +2,7 @@
 
 #include "backend/cpu/attention/attention_tactic.h"
 #include "backend/cpu/light/light_tactics.h"
+#include "backend/cpu/linear/amx_tactic.h"
 #include "backend/cpu/linear/linear_tactic.h"
 #include "backend/cpu/plain_layout.h"
 #include "backend/cpu/reference/reference.h"
@@ -23,6 +24,7 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
 
   add_light_tactics(r);
   add_tuned_linear(r);
+  add_amx_linear(r);
   add_tuned_attention(r);
   return r;
 }

@@ -1,0 +1,123 @@
+// Weights of any format as bf16 tiles: sixteen outputs by steps of 32 inputs, each step 16 pairs
+// [16][2], rounded to nearest. What AMX multiplies.
+#pragma once
+#include "backend/cpu/amx/tiles.h"
+#include "backend/cpu/linear/integer_tile.h"
+
+namespace tokamak {
+namespace {
+
+// Pairs (even, odd) of sixteen rows, rounded to bf16 (ties away from zero), as one tile row.
+TOKAMAK_INLINE void store_pairs(std::byte* out, F16x even, F16x odd) {
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i lo = _mm512_add_epi32(_mm512_castps_si512(even.v), half);
+  const __m512i hi = _mm512_add_epi32(_mm512_castps_si512(odd.v), half);
+  // 0xf8: a | (b & c)
+  _mm512_store_si512(
+      out, _mm512_ternarylogic_epi32(_mm512_srli_epi32(lo, 16), hi,
+                                     _mm512_set1_epi32(static_cast<int>(0xffff0000u)), 0xf8));
+}
+
+// Byte c of every lane as a float: put into the mantissa of a power of two, kMagic too large.
+template <bool kWide, int kByte>
+TOKAMAK_INLINE F16x float_of_byte(__m512i v) {
+  constexpr int kTo = kWide ? 1 : 2;
+  const __m512i one_lane = _mm512_set1_epi32(kByte << (8 * kTo));
+  const __m512i index =
+      _mm512_add_epi8(one_lane, _mm512_set4_epi32(12 << 8 * kTo, 8 << 8 * kTo, 4 << 8 * kTo, 0));
+  constexpr __mmask64 kAt = 0x1111111111111111ull << kTo;
+  const __m512i base = _mm512_set1_epi32(kWide ? 0x47000000 : 0x43000000);
+  return {_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(base, kAt, v, index))};
+}
+
+// One step of a block format. scale * code + shift, exact but for the last rounding: scale has 11
+// bits (K formats 17), the power of two and the offset add less than 10.
+template <DType D, int J>
+TOKAMAK_INLINE void widen_quad(const std::byte* data, F16x scale, F16x shift, std::byte* out) {
+  constexpr bool kWide = Format<D>::kInt8;
+  const __m512i v = quad<D, J>(data).v;
+  const auto value = [&](F16x code) __attribute__((always_inline)) {
+    return simd::fma(code, scale, shift);
+  };
+  store_pairs(out + 128 * J, value(float_of_byte<kWide, 0>(v)), value(float_of_byte<kWide, 1>(v)));
+  store_pairs(out + 128 * J + 64, value(float_of_byte<kWide, 2>(v)),
+              value(float_of_byte<kWide, 3>(v)));
+}
+
+template <DType D>
+TOKAMAK_INLINE void widen_block(const std::byte* scales, const std::byte* data, int64_t b,
+                                std::byte* out) {
+  static_assert(!Format<D>::kInt8 || simd::kHasVnni, "quad() must give unsigned bytes");
+  constexpr float kMagic = Format<D>::kInt8 ? 32768 : 128;
+  constexpr float kShift = -(kMagic + static_cast<float>(Format<D>::kOffset));
+  const F16x minimum = [&]() __attribute__((always_inline)) {
+    if constexpr (Format<D>::kMin) return min_of<D>(scales, b);
+    return simd::zero();
+  }
+  ();
+  F16x scale = scale_of<D>(scales, b, 0);
+  F16x shift = simd::fma(scale, simd::set1(kShift), minimum);
+  widen_quad<D, 0>(data, scale, shift, out);
+  widen_quad<D, 1>(data, scale, shift, out);
+  widen_quad<D, 2>(data, scale, shift, out);
+  widen_quad<D, 3>(data, scale, shift, out);
+  if constexpr (Format<D>::kSub == 2) {
+    scale = scale_of<D>(scales, b, 1);
+    shift = simd::mul(scale, simd::set1(kShift));
+  }
+  widen_quad<D, 4>(data, scale, shift, out);
+  widen_quad<D, 5>(data, scale, shift, out);
+  widen_quad<D, 6>(data, scale, shift, out);
+  widen_quad<D, 7>(data, scale, shift, out);
+}
+
+// Inputs [32 step, 32 step + n) of a float group; the tile's other rows become zero.
+TOKAMAK_INLINE void widen_f16(const std::byte* group, int64_t step, int64_t n, std::byte* out) {
+  const std::byte* p = group + step * kAmxStep * 32;
+  for (int64_t i = 0; i < kAmxStep; i += 2, out += 64)
+    store_pairs(out, i < n ? simd::load_f16(p + i * 32) : simd::zero(),
+                i + 1 < n ? simd::load_f16(p + (i + 1) * 32) : simd::zero());
+}
+TOKAMAK_INLINE void copy_bf16(const std::byte* group, int64_t step, int64_t n, std::byte* out) {
+  const std::byte* p = group + step * kAmxStep * 32;
+  for (int64_t i = 0; i < kAmxStep; i += 2, out += 64)
+    _mm512_store_si512(out, i < n ? _mm512_loadu_si512(p + i * 32) : _mm512_setzero_si512());
+}
+
+// Asks the second cache for what will be needed after the panel at hand, a little at a time.
+struct Ahead {
+  const std::byte* at = nullptr;
+  const std::byte* end = nullptr;
+  TOKAMAK_INLINE void ask(int lines) {
+    if (at >= end) return;
+    for (int i = 0; i < lines; ++i, at += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
+  }
+};
+
+template <DType D>
+constexpr bool kIsBlock = rows16_format(D).data_bytes > 0;
+
+// Steps [begin, end) of one group into the panel.
+template <DType D>
+void widen(const std::byte* group, int64_t k, int64_t begin, int64_t end, std::byte* out) {
+  if constexpr (kIsBlock<D>) {
+    constexpr Rows16Format f = rows16_format(D);
+    const std::byte* data = group + rows16_scales(D, k) + begin * f.data_bytes;
+    for (int64_t b = begin; b < end; ++b, data += f.data_bytes, out += tiles::kTileBytes) {
+      for (int line = 0; line < f.data_bytes; line += 64) prefetch(data + kPrefetchBytes + line);
+      widen_block<D>(group, data, b, out);
+    }
+  } else {
+    for (int64_t b = begin; b < end; ++b, out += tiles::kTileBytes) {
+      const int64_t left = k - b * kAmxStep;
+      if constexpr (D == DType::f16)
+        widen_f16(group, b, left, out);
+      else
+        copy_bf16(group, b, left, out);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tokamak

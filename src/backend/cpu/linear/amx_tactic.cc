@@ -1,0 +1,246 @@
+#include "backend/cpu/linear/amx_tactic.h"
+
+#include <algorithm>
+
+#include "backend/cpu/element.h"
+#include "backend/cpu/linear/rows16.h"
+#include "backend/cpu/linear/rows16_layout.h"
+#include "ops/linear.h"
+
+namespace tokamak {
+namespace {
+
+constexpr int64_t kStretchSteps = 16;       // a panel of two groups: 32 KiB
+constexpr int64_t kBlockTiles = 32;         // token tiles whose sums are kept at once
+constexpr size_t kSumsBytes = 512 << 10;    // of one task, in the second cache
+constexpr int64_t kMostGroups = 16;         // of one task
+constexpr size_t kFewTaskBytes = 64 << 10;  // weights of one task when tokens are few
+constexpr int64_t kPackSteps = 16;
+constexpr size_t kTile = 1024;
+
+int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
+
+// Everything about one use that does not change between launches.
+struct AmxShape {
+  const AmxLinearKernels* kernels = nullptr;
+  LinearAttrs attrs;
+  int weights = 1;
+  DType bias_dtype = DType::f32;
+  Dim rows = 1;
+  int64_t n = 0, k = 0, groups = 0, steps = 0, stretch = 0;
+  size_t group_bytes = 0;
+};
+
+// How the tokens of a step and the groups are cut into tasks.
+struct AmxCut {
+  int64_t tiles;                     // token tiles
+  int64_t block_tiles, groups;       // of one task
+  int64_t block_tasks, group_tasks;  // their numbers
+  size_t x_bytes, panel_bytes, sums_bytes;
+  int64_t tasks() const { return block_tasks * group_tasks; }
+  size_t workspace(int workers) const {
+    return x_bytes + (panel_bytes + sums_bytes) * static_cast<size_t>(workers);
+  }
+};
+
+AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
+  AmxCut c{};
+  c.tiles = divide_up(rows, kAmxTokens);
+  c.block_tiles = std::min(c.tiles, kBlockTiles);
+  c.block_tasks = divide_up(c.tiles, c.block_tiles);
+  int64_t most;
+  if (c.tiles <= kAmxFewTiles) {
+    most = static_cast<int64_t>(kFewTaskBytes / s.group_bytes) / 4 * 4;
+  } else {
+    const auto one = static_cast<int64_t>(kTile) * c.block_tiles * s.weights;
+    most = std::min(kMostGroups, static_cast<int64_t>(kSumsBytes) / one);
+  }
+  most = std::clamp<int64_t>(most, 2, kMostGroups);
+  // As many tasks for each worker, of whole pairs.
+  const int64_t rounds = divide_up(s.groups, most * workers);
+  c.groups = std::min(most, divide_up(divide_up(s.groups, rounds * workers), 2) * 2);
+  c.group_tasks = divide_up(s.groups, c.groups);
+  c.x_bytes = static_cast<size_t>(c.tiles * s.steps) * kTile;
+  c.panel_bytes = amx_panel_bytes(s.stretch);
+  c.sums_bytes = static_cast<size_t>(s.weights * c.groups * c.block_tiles) * kTile;
+  return c;
+}
+
+class AmxLinearKernel final : public Kernel {
+ public:
+  explicit AmxLinearKernel(const AmxShape& s) : s_(s) {}
+
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    auto& e = static_cast<CpuExec&>(exec);
+    const int64_t rows = s_.rows.resolve(args.step->tokens, args.step->logit_rows);
+    if (rows == 0) return;
+    const AmxCut cut = cut_work(s_, rows, e.workers);
+    pack_rows(args, e, rows, cut);
+    s_.kernels->configure();
+    for (int64_t i = e.next_task(); i < cut.tasks(); i = e.next_task())
+      run_task(args, e.worker, rows, cut, i);
+    s_.kernels->release();
+  }
+
+ private:
+  void pack_rows(const LaunchArgs& args, CpuExec& e, int64_t rows, const AmxCut& cut) const {
+    const auto* x = args.in[0].as<const float>();
+    const int64_t stride = args.in[0].row_stride;
+    const int64_t stretches = divide_up(s_.steps, s_.stretch);
+    for (int64_t i = e.next_task(); i < cut.tiles * stretches; i = e.next_task()) {
+      const int64_t tile = i / stretches, begin = i % stretches * s_.stretch;
+      const int64_t end = std::min(begin + s_.stretch, s_.steps), first = tile * kAmxTokens;
+      const int64_t place = begin * cut.tiles + tile * (end - begin);
+      s_.kernels->pack(x + first * stride, stride,
+                       static_cast<int>(std::min<int64_t>(kAmxTokens, rows - first)), s_.k, begin,
+                       end, args.workspace + static_cast<size_t>(place) * kTile);
+    }
+    e.barrier();
+  }
+
+  void run_task(const LaunchArgs& args, int worker, int64_t rows, const AmxCut& cut,
+                int64_t task) const {
+    std::byte* own = args.workspace + cut.x_bytes +
+                     (cut.panel_bytes + cut.sums_bytes) * static_cast<size_t>(worker);
+    const int64_t group = task % cut.group_tasks * cut.groups;
+    AmxTask t;
+    t.weights = s_.weights;
+    t.groups = std::min(cut.groups, s_.groups - group);
+    t.group_bytes = s_.group_bytes;
+    for (int w = 0; w < s_.weights; ++w)
+      t.weight[w] =
+          args.in[1 + static_cast<size_t>(w)].data + static_cast<size_t>(group) * s_.group_bytes;
+    t.k = s_.k;
+    t.x = args.workspace;
+    t.tiles = cut.tiles;
+    t.tile_begin = task / cut.group_tasks * cut.block_tiles;
+    t.tile_count = std::min(cut.block_tiles, cut.tiles - t.tile_begin);
+    t.stretch = s_.stretch;
+    t.panel = own;
+    t.sums = reinterpret_cast<float*>(own + cut.panel_bytes);
+    s_.kernels->sum(t);
+
+    const int64_t first = t.tile_begin * kAmxTokens;
+    const auto tokens = static_cast<int>(std::min(t.tile_count * kAmxTokens, rows - first));
+    const int64_t group_floats = t.tile_count * 256;
+    for (int64_t g = 0; g < t.groups; ++g)
+      finish(args, group + g, first, tokens, t.sums + g * group_floats,
+             t.sums + (t.groups + g) * group_floats);
+  }
+
+  void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
+              const float* acc_b) const {
+    const int64_t column = group * kGroupRows;
+    LinearFinish f;
+    f.activation = s_.attrs.activation;
+    f.glu = s_.weights == 2;
+    f.bias_dtype = s_.bias_dtype;
+    const size_t bias_at = static_cast<size_t>(column) * info(s_.bias_dtype).block_bytes;
+    const auto weights = static_cast<size_t>(s_.weights);
+    if (s_.attrs.has_bias) {
+      f.bias_a = args.in[1 + weights].data + bias_at;
+      if (f.glu) f.bias_b = args.in[2 + weights].data + bias_at;
+    }
+    if (s_.attrs.has_residual) {
+      const Operand& r = args.in.back();
+      f.residual = r.as<const float>() + first * r.row_stride + column;
+      f.residual_stride = r.row_stride;
+    }
+    f.out_stride = args.out[0].row_stride;
+    f.out = args.out[0].as<float>() + first * f.out_stride + column;
+    s_.kernels->finish(f, acc_a, acc_b, tokens,
+                       static_cast<int>(std::min<int64_t>(kGroupRows, s_.n - column)));
+  }
+
+  const AmxShape s_;
+};
+
+class AmxLinear final : public CpuTactic {
+ public:
+  AmxLinear(std::string name, Op op, Isa level, const CpuTarget& target, AmxKernelsFor kernels_for)
+      : CpuTactic(std::move(name), op, level, target), kernels_for_(kernels_for) {}
+
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    const AmxShape shape = shape_of(s);
+    size_t most = 0;  // the cut changes at few tokens: the largest up to this many
+    for (const int64_t n : {std::min<int64_t>(tokens, kAmxFewTiles * kAmxTokens), tokens})
+      most = std::max(
+          most,
+          cut_work(shape, std::max<int64_t>(n, 1), target_.workers).workspace(target_.workers));
+    return most;
+  }
+  std::string_view weight_layout(const OpSignature&, int input) const override {
+    const bool weight = input == 1 || (input == 2 && op() == Op::linear_glu);
+    return weight ? kRows16 : "plain";
+  }
+  // Per step and group: its bytes from memory, its widening, its products with each token tile.
+  double estimate_us(const OpSignature& s, int64_t tokens) const override {
+    constexpr double kBytesPerUs = 16000, kWidenUs = 0.025, kProductUs = 0.0075, kPackUs = 1e-4;
+    const AmxShape shape = shape_of(s);
+    const auto tiles = static_cast<double>(divide_up(std::max<int64_t>(tokens, 1), kAmxTokens));
+    const double groups = static_cast<double>(shape.groups) * shape.weights;
+    const double work = static_cast<double>(shape.steps) *
+                        (tiles * kProductUs + (s.inputs[1].dtype == DType::bf16 ? 0 : kWidenUs));
+    const double memory = static_cast<double>(shape.group_bytes) / kBytesPerUs;
+    return 2 + (groups * std::max(work, memory) +
+                kPackUs * tiles * kAmxTokens * static_cast<double>(shape.k)) /
+                   target_.workers;
+  }
+  std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
+    return std::make_unique<AmxLinearKernel>(shape_of(s));
+  }
+
+ protected:
+  // A token's sums run over the inputs in one order, whatever the other tokens and the workers:
+  // deterministic uses are welcome.
+  bool fits(const OpSignature& s) const override {
+    const bool glu = op() == Op::linear_glu;
+    if (s.inputs[0].dtype != DType::f32 || s.outputs[0].dtype != DType::f32) return false;
+    if (s.inputs[0].shape.size() != 2) return false;
+    const LinearAttrs a = LinearAttrs::from(s.attrs);
+    if (a.has_residual && s.inputs.back().dtype != DType::f32) return false;
+    const ValueType& w = s.inputs[1];
+    if (glu && s.inputs[2] != w) return false;
+    const size_t bias = glu ? 3 : 2;
+    if (a.has_bias && (!is_activation_dtype(s.inputs[bias].dtype) ||
+                       (glu && s.inputs[bias + 1].dtype != s.inputs[bias].dtype)))
+      return false;
+    return kernels_for_(w.dtype) != nullptr && fits_row(w.dtype, w.shape.back().size);
+  }
+
+ private:
+  AmxShape shape_of(const OpSignature& s) const {
+    const ValueType& w = s.inputs[1];
+    AmxShape r;
+    r.kernels = kernels_for_(w.dtype);
+    r.attrs = LinearAttrs::from(s.attrs);
+    r.weights = op() == Op::linear_glu ? 2 : 1;
+    if (r.attrs.has_bias) r.bias_dtype = s.inputs[1 + static_cast<size_t>(r.weights)].dtype;
+    r.rows = s.inputs[0].shape[0];
+    r.n = w.shape[0].size;
+    r.k = w.shape[1].size;
+    r.groups = divide_up(r.n, kGroupRows);
+    r.steps = divide_up(r.k, kAmxStep);
+    r.stretch = divide_up(r.steps, divide_up(r.steps, kStretchSteps));
+    r.group_bytes = rows16_group_bytes(w.dtype, r.k);
+    return r;
+  }
+
+  const AmxKernelsFor kernels_for_;
+};
+
+}  // namespace
+
+std::unique_ptr<Tactic> make_amx_linear(std::string name, Op op, Isa level, const CpuTarget& target,
+                                        AmxKernelsFor kernels_for) {
+  return std::make_unique<AmxLinear>(std::move(name), op, level, target, kernels_for);
+}
+
+void add_amx_linear(CpuRegistry& r) {
+  for (const Op op : {Op::linear, Op::linear_glu})
+    r.tactics.push_back(
+        make_amx_linear(op == Op::linear ? "linear.bf16.amx" : "linear_glu.bf16.amx", op, Isa::amx,
+                        r.target, amx_linear_kernels));
+}
+
+}  // namespace tokamak
