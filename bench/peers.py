@@ -51,7 +51,8 @@ class OpenVino:
 
     def __init__(self, threads):
         self.threads = threads
-        self.python = python_with("openvino", "openvino-genai==2026.4.0.0", "numpy==2.4.6")
+        self.python = python_with("openvino", "openvino-genai==2026.4.0.0", "openvino-tokenizers==2026.4.0.0",
+                                  "openvino==2026.4.0", "numpy==2.4.6")
 
     def speed(self, model, test):
         if test[0] == "batch":
