@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -32,6 +34,37 @@ OrderedJson levels_json(const IsaReport& report) {
   return levels;
 }
 
+// Why no higher level than this one is in use.
+std::string isa_reason(std::string_view used) {
+  const IsaReport& report = isa_report();
+  const Isa isa = parse_isa(used);
+  if (isa != report.best()) return "asked for by TOKAMAK_ISA";
+  const auto next = static_cast<size_t>(isa) + 1;
+  if (next == kIsaCount) return "the highest level";
+  return fmt::format("no {}: {}", name(static_cast<Isa>(next)), report.missing[next]);
+}
+
+OrderedJson nodes_json(const CpuTopology& t) {
+  OrderedJson nodes = OrderedJson::array();
+  for (size_t i = 0; i < t.nodes.size(); ++i) {
+    const auto here = [&](const CpuCore& c) { return static_cast<size_t>(c.node) == i; };
+    nodes.push_back({{"node", t.nodes[i].os_index},
+                     {"cores", std::count_if(t.cores.begin(), t.cores.end(), here)},
+                     {"memory_bytes", t.nodes[i].memory_bytes}});
+  }
+  return nodes;
+}
+
+// "always", "madvise" or "never": the word in brackets.
+std::string huge_pages() {
+  std::ifstream in("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string line;
+  std::getline(in, line);
+  const size_t begin = line.find('['), end = line.find(']');
+  if (begin == std::string::npos || end == std::string::npos || end < begin) return "unknown";
+  return line.substr(begin + 1, end - begin - 1);
+}
+
 OrderedJson describe(Backend& backend, bool measure) {
   const DeviceProperties& p = backend.properties();
   const CpuTopology t = read_topology();
@@ -42,8 +75,11 @@ OrderedJson describe(Backend& backend, bool measure) {
                    {"isa_levels", levels_json(isa_report())},
                    {"isa_extras", {level_json("avx512_bf16", isa_report().avx512_bf16_missing)}},
                    {"workers", p.workers},
-                   {"logical_cpus", t.allowed.size()},
+                   {"isa_reason", isa_reason(p.isa)},
+                   {"logical_cpus", t.logical_cpus()},
                    {"cores", t.cores.size()},
+                   {"numa_nodes", nodes_json(t)},
+                   {"huge_pages", huge_pages()},
                    {"cpu_quota", t.quota},
                    {"l1d_bytes", t.l1d_bytes},
                    {"l2_bytes", t.l2_bytes},
@@ -84,7 +120,8 @@ void print_limits(const OrderedJson& limits) {
 void print_table(const OrderedJson& j) {
   fmt::print("Device 0: {}\n", j["name"].get<std::string>());
   row("backend", j["backend"]);
-  row("ISA in use", j["isa"]);
+  row("ISA in use",
+      fmt::format("{} ({})", j["isa"].get<std::string>(), j["isa_reason"].get<std::string>()));
   for (const char* list : {"isa_levels", "isa_extras"})
     for (const OrderedJson& l : j[list])
       row("  " + l["name"].get<std::string>(),
@@ -96,7 +133,13 @@ void print_table(const OrderedJson& j) {
           j["cpu_quota"] > 0.0 ? fmt::format(", quota {:.1f}", j["cpu_quota"].get<double>()) : ""));
   row("caches", fmt::format("L1d {}, L2 {}, L3 {}", cache_size(j["l1d_bytes"]),
                             cache_size(j["l2_bytes"]), cache_size(j["l3_bytes"])));
-  row("memory", fmt::format("{:.1f} GiB", j["memory_bytes"].get<double>() / (1u << 30)));
+  row("memory", fmt::format("{:.1f} GiB, transparent huge pages: {}",
+                            j["memory_bytes"].get<double>() / (1u << 30),
+                            j["huge_pages"].get<std::string>()));
+  for (const OrderedJson& node : j["numa_nodes"])
+    row("  NUMA node " + std::to_string(node["node"].get<int>()),
+        fmt::format("{} cores, {:.1f} GiB", node["cores"].get<int>(),
+                    node["memory_bytes"].get<double>() / (1u << 30)));
   if (j.contains("limits")) print_limits(j["limits"]);
 }
 

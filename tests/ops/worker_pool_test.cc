@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "backend/cpu/cpu_backend.h"
-#include "backend/cpu/topology.h"
 
 namespace tokamak {
 namespace {
@@ -118,14 +117,6 @@ TEST(CpuBackend, MemoryIsAlignedZeroedAndOfAnySize) {
     for (size_t i = 0; i < bytes; ++i) sum += static_cast<int>(buffer[i]);
     EXPECT_EQ(sum, 0);
   }
-}
-
-TEST(Topology, CoresAreAllowedCpus) {
-  const CpuTopology t = read_topology();
-  EXPECT_FALSE(t.allowed.empty());
-  EXPECT_GE(t.default_workers(), 1);
-  EXPECT_LE(t.cores.size(), t.allowed.size());
-  EXPECT_GT(t.memory_bytes, size_t{1} << 20);
 }
 
 }  // namespace

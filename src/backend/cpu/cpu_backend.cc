@@ -1,12 +1,14 @@
 #include "backend/cpu/cpu_backend.h"
 
 #include <fmt/core.h>
-#include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 
+#include "backend/cpu/huge_memory.h"
 #include "backend/cpu/limits.h"
 #include "backend/cpu/registry.h"
 #include "backend/cpu/topology.h"
@@ -15,7 +17,6 @@
 namespace tokamak {
 namespace {
 
-constexpr size_t kHugePage = 2 << 20;
 constexpr int kMaxWorkers = 1024;
 
 CpuTarget make_target(const CpuTopology& topology, const CpuOptions& options) {
@@ -34,11 +35,22 @@ CpuTarget make_target(const CpuTopology& topology, const CpuOptions& options) {
 PoolOptions make_pool_options(const CpuTopology& topology, const CpuOptions& options, int workers) {
   PoolOptions p;
   p.idle_spin = std::chrono::microseconds(options.idle_spin_us);
-  const auto fits = [&](const std::vector<int>& cpus) {
-    return static_cast<size_t>(workers) <= cpus.size();
-  };
-  p.crowded = !fits(topology.allowed);
-  if (options.pin && !p.crowded) p.cpus = fits(topology.cores) ? topology.cores : topology.allowed;
+  p.crowded = workers > topology.logical_cpus();
+  if (!options.pin || p.crowded || workers == 1) return p;
+  p.cpus = place_workers(topology, workers, options.placement);
+  for (const CpuCore& core : topology.cores) {
+    const auto mine = [&](int cpu) {
+      return std::find(p.cpus.begin() + 1, p.cpus.end(), cpu) != p.cpus.end();
+    };
+    const auto first = [&](int cpu) { return cpu == p.cpus[0]; };
+    if (std::any_of(core.cpus.begin(), core.cpus.end(), first)) continue;
+    if (std::none_of(core.cpus.begin(), core.cpus.end(), mine)) continue;
+    for (const int cpu : core.cpus) {
+      if (static_cast<size_t>(cpu) >= p.others_cores.size())
+        p.others_cores.resize(static_cast<size_t>(cpu) + 1);
+      p.others_cores[static_cast<size_t>(cpu)] = true;
+    }
+  }
   return p;
 }
 
@@ -61,6 +73,7 @@ class CpuBackend final : public Backend {
       : target_(target),
         properties_(make_properties(topology, target)),
         registry_(make_cpu_registry(target)),
+        nodes_(nodes_of(topology, pool.cpus)),
         pool_(target.workers, std::move(pool)) {
     for (const auto& t : registry_.tactics) by_op_[static_cast<size_t>(t->op())].push_back(t.get());
   }
@@ -101,38 +114,21 @@ class CpuBackend final : public Backend {
   const DeviceProperties properties_;
   CpuRegistry registry_;
   std::array<std::vector<const Tactic*>, kOpCount> by_op_;
+  const std::vector<int> nodes_;  // of pinned workers; memory alternates between several
   WorkerPool pool_;
   DeviceLimits limits_;
   bool measured_ = false;
 };
 
-size_t mapped_bytes(size_t bytes) {
-  const size_t unit = bytes >= kHugePage ? kHugePage : 4096;
-  return (std::max<size_t>(bytes, 1) + unit - 1) / unit * unit;
-}
-
-// Zeroed by the OS. Large buffers start at a huge page, so that all of them can be huge.
 Backend::Buffer CpuBackend::allocate(size_t bytes) {
-  const size_t size = mapped_bytes(bytes);
-  const size_t extra = size >= kHugePage ? kHugePage : 0;
-  void* p = mmap(nullptr, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED)
-    fail("cannot allocate {} MiB of memory ({}); {} MiB are installed", (size + extra) >> 20,
-         std::strerror(errno), properties_.memory_bytes >> 20);
-  auto* begin = static_cast<std::byte*>(p);
-  if (extra != 0) {
-    const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(p) % kHugePage) % kHugePage;
-    if (skip != 0) munmap(begin, skip);
-    munmap(begin + skip + size, extra - skip);
-    begin += skip;
-    madvise(begin, size, MADV_HUGEPAGE);
-  }
-  return Buffer(begin, Deleter{this, bytes});
+  std::byte* p = map_memory(bytes, nodes_);
+  if (p == nullptr)
+    fail("cannot allocate {} MiB of memory ({}); {} MiB are installed",
+         (bytes + (1 << 20) - 1) >> 20, std::strerror(errno), properties_.memory_bytes >> 20);
+  return Buffer(p, Deleter{this, bytes});
 }
 
-void CpuBackend::release(std::byte* p, size_t bytes) {
-  if (p != nullptr) munmap(p, mapped_bytes(bytes));
-}
+void CpuBackend::release(std::byte* p, size_t bytes) { unmap_memory(p, bytes); }
 
 struct Walk {
   std::span<const BoundLaunch> launches;

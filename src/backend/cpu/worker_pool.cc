@@ -2,12 +2,14 @@
 
 #include <immintrin.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
+
+#include "backend/cpu/cpu_mask.h"
 
 namespace tokamak {
 namespace {
@@ -19,13 +21,6 @@ constexpr std::chrono::milliseconds kMeetYield{20};  // before a meeting worker 
 uint32_t* futex_word(std::atomic<uint32_t>& a) {
   static_assert(sizeof(std::atomic<uint32_t>) == 4);
   return reinterpret_cast<uint32_t*>(&a);
-}
-
-void pin_this_thread(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);  // a hint: failure only costs speed
 }
 
 }  // namespace
@@ -70,7 +65,7 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::work(int worker) {
-  if (!options_.cpus.empty()) pin_this_thread(options_.cpus[static_cast<size_t>(worker)]);
+  if (!options_.cpus.empty()) set_thread_cpus({options_.cpus[static_cast<size_t>(worker)]});
   for (uint32_t seen = 0;; ++seen) {
     start_.wait_past(seen, pauses_, options_.idle_spin);
     if (stop_) return;
@@ -92,8 +87,21 @@ void WorkerPool::run_job(int worker) {
   barrier();
 }
 
+// The scheduler leaves two busy threads on one CPU for milliseconds. Once moved, the caller stays:
+// the other CPUs are busy with pinned threads.
+void WorkerPool::move_caller() const {
+  const int cpu = options_.others_cores.empty() ? -1 : sched_getcpu();
+  if (cpu < 0 || static_cast<size_t>(cpu) >= options_.others_cores.size()) return;
+  if (!options_.others_cores[static_cast<size_t>(cpu)]) return;
+  const std::vector<int> own = thread_cpus();
+  if (std::find(own.begin(), own.end(), options_.cpus[0]) == own.end()) return;
+  set_thread_cpus({options_.cpus[0]});
+  set_thread_cpus(own);
+}
+
 void WorkerPool::run(Job job, void* context) {
   const std::lock_guard lock(turn_);
+  move_caller();
   job_ = job;
   context_ = context;
   start_.advance();

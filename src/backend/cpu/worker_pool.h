@@ -1,6 +1,7 @@
 // Workers that walk work together. The calling thread is worker 0; the others wait for it, spinning
 // for a while and then asleep, so that a step starts in a microsecond and an idle pool burns
-// nothing.
+// nothing. Workers 1 … are pinned; the caller is only moved to worker 0's core when it stands on
+// another worker's, and keeps its own affinity.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -15,8 +16,9 @@
 namespace tokamak {
 
 struct PoolOptions {
-  std::vector<int> cpus;  // where workers 1 … run (worker i on cpus[i]); empty: not pinned
-  bool crowded = false;   // more workers than CPUs: yield soon instead of spinning
+  std::vector<int> cpus;           // where worker i runs; empty: not pinned
+  std::vector<bool> others_cores;  // by logical CPU: of a core that belongs to workers 1 …
+  bool crowded = false;            // more workers than CPUs: yield soon instead of spinning
   std::chrono::microseconds idle_spin{500};  // how long an idle worker stays awake
 };
 
@@ -50,6 +52,7 @@ class WorkerPool {
  private:
   friend struct CpuExec;
   void work(int worker);
+  void move_caller() const;
   void run_job(int worker);
   void barrier();
 

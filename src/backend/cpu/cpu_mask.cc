@@ -1,0 +1,43 @@
+#include "backend/cpu/cpu_mask.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace tokamak {
+namespace {
+
+struct Mask {
+  explicit Mask(size_t cpus) : bytes(CPU_ALLOC_SIZE(cpus)), set(CPU_ALLOC(cpus)) {
+    CPU_ZERO_S(bytes, set.get());
+  }
+  struct Free {
+    void operator()(cpu_set_t* s) const { CPU_FREE(s); }
+  };
+  const size_t bytes;
+  const std::unique_ptr<cpu_set_t, Free> set;
+};
+
+}  // namespace
+
+std::vector<int> thread_cpus() {
+  std::vector<int> cpus;
+  for (size_t size = CPU_SETSIZE; size <= (1u << 20); size *= 2) {
+    const Mask mask(size);
+    if (sched_getaffinity(0, mask.bytes, mask.set.get()) != 0) continue;  // the kernel's is larger
+    for (size_t c = 0; c < size; ++c)
+      if (CPU_ISSET_S(c, mask.bytes, mask.set.get())) cpus.push_back(static_cast<int>(c));
+    break;
+  }
+  return cpus;
+}
+
+void set_thread_cpus(const std::vector<int>& cpus) {
+  if (cpus.empty()) return;
+  const Mask mask(static_cast<size_t>(*std::max_element(cpus.begin(), cpus.end())) + 1);
+  for (const int c : cpus) CPU_SET_S(static_cast<size_t>(c), mask.bytes, mask.set.get());
+  sched_setaffinity(0, mask.bytes, mask.set.get());
+}
+
+}  // namespace tokamak
