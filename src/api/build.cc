@@ -6,6 +6,7 @@
 #include "api/random_weights.h"
 #include "backend/cpu/cpu_backend.h"
 #include "base/log.h"
+#include "engine/kv_layout.h"
 #include "formats/atomic_output.h"
 #include "formats/checkpoint.h"
 #include "models/checkpoint_weights.h"
@@ -33,11 +34,12 @@ BuildLimits make_limits(const BuildOptions& o, const ModelConfig& config) {
 
 DType kv_dtype(const BuildOptions& o, const ModelConfig& config) {
   const bool exact = config.dtype == DType::f32 && config.quantization.quant_algo.empty();
-  if (o.kv_cache_dtype == "auto") return exact ? DType::f32 : DType::f16;
-  const DType t = parse_dtype(o.kv_cache_dtype);
-  if (t != DType::f32 && t != DType::f16 && t != DType::bf16)
-    fail("--kv_cache_dtype is '{}', expected auto, float32, float16 or bfloat16", o.kv_cache_dtype);
-  return t;
+  if (o.kv_cache_dtype != "auto") return parse_kv_dtype(o.kv_cache_dtype);
+  const std::string& algo = config.quantization.kv_cache_quant_algo;
+  if (algo == "INT8") return DType::int8_row;
+  if (!algo.empty())
+    fail("quantization.kv_cache_quant_algo is '{}', expected INT8 (or give --kv_cache_dtype)", algo);
+  return exact ? DType::f32 : DType::f16;
 }
 
 void copy_text_files(const std::filesystem::path& from, const std::filesystem::path& to) {

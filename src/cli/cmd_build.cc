@@ -17,8 +17,9 @@ Run declare_build(CLI::App& app) {
   app.add_option("--max_seq_len", o->max_seq_len, "Prompt and answer together (default 2048)");
   app.add_option("--max_num_tokens", o->max_num_tokens, "Tokens of one step (default 512)");
   app.add_option("--max_beam_width", o->max_beam_width, "Beams to tune for (default 1)");
-  app.add_option("--kv_cache_dtype", o->kv_cache_dtype, "auto, float32, float16 or bfloat16")
-      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}))
+  app.add_option("--kv_cache_dtype", o->kv_cache_dtype,
+                 "auto, float32, float16, bfloat16 or int8 (a scale per head and token)")
+      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16", "int8"}))
       ->capture_default_str();
   app.add_flag("!--no_tuning", o->tuning, "Choose tactics by estimate instead of by timing");
   app.add_option("--timing_cache", o->timing_cache, "Measured times: read if it exists, written");

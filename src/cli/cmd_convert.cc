@@ -27,6 +27,9 @@ Run declare_convert(CLI::App& app) {
       app.add_option("--keep_quantized", flags->keep_quantized,
                      "true: GGUF's quantized tensors stay in their blocks (default with --dtype "
                      "auto); false: widen them");
+  app.add_flag("--int8_kv_cache", o.int8_kv_cache,
+               "builds of this checkpoint keep keys and values in int8, with a scale per head and "
+               "token");
   app.add_flag("--overwrite", o.overwrite, "replace an output directory that exists");
   return [flags, keep] {
     if (keep->count() > 0) flags->options.keep_quantized = flags->keep_quantized;

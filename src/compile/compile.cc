@@ -4,6 +4,7 @@
 
 #include "compile/lower.h"
 #include "compile/pack.h"
+#include "engine/kv_layout.h"
 #include "engine/plan_check.h"
 #include "graph/debug.h"
 #include "graph/passes/pass.h"
@@ -37,6 +38,7 @@ MemoryNeed memory_need(const Plan& plan, const Backend& backend, const BuildLimi
   need.workspace = workspace_need(plan, backend, limits);
   need.weights = weight_bytes(plan);
   need.kv_per_token = kv_bytes_per_token(plan);
+  need.kv_dtype = kv_dtype_name(plan.kv_dtype);
   return need;
 }
 

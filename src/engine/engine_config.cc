@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json_integer.h"
+#include "engine/kv_layout.h"
 
 namespace tokamak {
 
@@ -32,7 +33,7 @@ Json EngineConfig::to_json() const {
             {"max_seq_len", limits.max_seq_len},
             {"max_num_tokens", limits.max_num_tokens},
             {"max_beam_width", limits.max_beam_width},
-            {"kv_cache_dtype", info(kv_cache_dtype).long_name},
+            {"kv_cache_dtype", kv_dtype_name(kv_cache_dtype)},
             {"debug_tensors", debug_tensors},
             {"device", device},
             {"isa", isa}}}};
@@ -49,7 +50,7 @@ EngineConfig EngineConfig::from_json(const Json& json, const std::string& source
     c.limits.max_seq_len = json_integer<int64_t>(b.at("max_seq_len"));
     c.limits.max_num_tokens = json_integer<int64_t>(b.at("max_num_tokens"));
     c.limits.max_beam_width = json_integer<int64_t>(b.at("max_beam_width"));
-    c.kv_cache_dtype = parse_dtype(b.at("kv_cache_dtype").get<std::string>());
+    c.kv_cache_dtype = parse_kv_dtype(b.at("kv_cache_dtype").get<std::string>());
     c.debug_tensors = b.value("debug_tensors", "");
     c.device = b.at("device").get<std::string>();
     c.isa = b.at("isa").get<std::string>();

@@ -1,7 +1,8 @@
-// Sizes of the paged KV cache that the compiler and the runtime share.
+// Sizes and dtypes of the paged KV cache that the compiler and the runtime share.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "base/dtype.h"
 
@@ -13,5 +14,10 @@ inline constexpr int32_t kDefaultKvBlockSize = 32;  // tokens of one block
 inline size_t kv_block_bytes(DType dtype, int64_t kv_heads, int64_t head_dim, int64_t block_size) {
   return row_bytes(dtype, head_dim) * static_cast<size_t>(kv_heads * block_size);
 }
+
+bool is_kv_dtype(DType t);  // f32, f16, bf16, int8_row
+// As flags and config.json spell it: "int8" stands for int8_row, a scale per head of a token.
+std::string_view kv_dtype_name(DType t);
+DType parse_kv_dtype(std::string_view text);  // Error lists the known ones
 
 }  // namespace tokamak

@@ -99,8 +99,8 @@ std::string MemoryNeed::table() const {
   s += fmt::format("  activations {}   for {} tokens and {} rows of logits a step\n",
                    megabytes(activations), tokens, rows);
   s += fmt::format("  workspace   {}\n", megabytes(workspace));
-  s += fmt::format("  KV cache    {}   {:.1f} KB a token, {} tokens\n",
-                   megabytes(kv_per_token * kv_tokens), kv_per_token / 1e3, kv_tokens);
+  s += fmt::format("  KV cache    {}   {}, {:.1f} KB a token, {} tokens\n",
+                   megabytes(kv_per_token * kv_tokens), kv_dtype, kv_per_token / 1e3, kv_tokens);
   s += fmt::format("  total       {}\n", megabytes(total()));
   return s;
 }

@@ -33,6 +33,7 @@ MemoryPlan plan_memory(const Plan& plan, int64_t tokens, int64_t rows);
 struct MemoryNeed {
   int64_t tokens = 0, rows = 0, kv_tokens = 0;
   int64_t activations = 0, workspace = 0, weights = 0, kv_per_token = 0;
+  std::string kv_dtype;
   int64_t total() const { return activations + workspace + weights + kv_per_token * kv_tokens; }
   std::string table() const;  // several lines
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/kv_layout.h"
 #include "ops/attention.h"
 
 namespace tokamak {
@@ -154,8 +155,8 @@ void check_kv(const Plan& plan) {
       plan.kv_heads > 100'000 || plan.head_dim < 0 || plan.head_dim > 100'000)
     fail("plan: impossible KV cache of {} layers, {} heads of {}", plan.kv_layers, plan.kv_heads,
          plan.head_dim);
-  if (plan.kv_dtype != DType::f32 && plan.kv_dtype != DType::f16 && plan.kv_dtype != DType::bf16)
-    fail("plan: KV dtype {}, expected f32, f16 or bf16", name(plan.kv_dtype));
+  if (!is_kv_dtype(plan.kv_dtype))
+    fail("plan: KV dtype {}, expected f32, f16, bf16 or int8_row", name(plan.kv_dtype));
   if (plan.kv_windows.size() != static_cast<size_t>(plan.kv_layers))
     fail("plan: {} KV windows for {} layers", plan.kv_windows.size(), plan.kv_layers);
 }

@@ -78,6 +78,7 @@ MemoryNeed Session::memory() const {
   m.workspace = program_.workspace_bytes();
   m.weights = weight_bytes(plan());
   m.kv_per_token = kv_bytes_per_token(plan());
+  m.kv_dtype = kv_dtype_name(plan().kv_dtype);
   return m;
 }
 

@@ -1,7 +1,6 @@
 // rope and attention.
 #include <cmath>
 
-#include "backend/cpu/element.h"
 #include "op_table.h"
 #include "ops/attention.h"
 
@@ -140,12 +139,15 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
   const int64_t kv_head = head / (a.heads / a.kv_heads);
   const DType dtype = h.step.shape.kv_dtype;
   std::vector<double> p;
+  std::vector<std::vector<double>> values;
   double largest = -1e300, sum = 0, products = 0;  // products: the largest sum of |q k| * scale
   for (int64_t j = first; j <= last; ++j) {
     double score = 0, product = 0;
+    const int64_t row = h.step.row_of(seq, kv_head, j);
+    const std::vector<double> k = load_kv(dtype, cache.k.data() + row, a.head_dim);
+    values.push_back(load_kv(dtype, cache.v.data() + row, a.head_dim));
     for (int64_t d = 0; d < a.head_dim; ++d) {
-      const double p = a.scale * q[static_cast<size_t>(d)] *
-                       load_element(dtype, cache.k.data(), h.step.row_of(seq, kv_head, j) + d);
+      const double p = a.scale * q[static_cast<size_t>(d)] * k[static_cast<size_t>(d)];
       score += p;
       product += std::fabs(p);
     }
@@ -158,8 +160,8 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
   for (int64_t d = 0; d < a.head_dim; ++d) {
     double v = 0, size = 0;
     for (int64_t j = first; j <= last; ++j) {
-      const double w = p[static_cast<size_t>(j - first)] / sum *
-                       load_element(dtype, cache.v.data(), h.step.row_of(seq, kv_head, j) + d);
+      const size_t i = static_cast<size_t>(j - first);
+      const double w = p[i] / sum * values[i][static_cast<size_t>(d)];
       v += w;
       size += std::fabs(w);
     }
@@ -181,13 +183,9 @@ std::vector<HostTensor> attention(const OpSignature& s, const std::vector<HostTe
     const int64_t queries = step.query_begin[seq + 1] - begin;
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t kv_head = 0; kv_head < h.a.kv_heads; ++kv_head) {
-        const std::vector<double> k = h.load(1, begin + i, kv_head, seq);
-        const std::vector<double> v = h.load(2, begin + i, kv_head, seq);
-        for (int64_t d = 0; d < h.a.head_dim; ++d) {
-          const int64_t at = step.row_of(seq, kv_head, past + i) + d;
-          store_element(dtype, cache.k.data(), at, k[static_cast<size_t>(d)]);
-          store_element(dtype, cache.v.data(), at, v[static_cast<size_t>(d)]);
-        }
+        const int64_t row = step.row_of(seq, kv_head, past + i);
+        store_kv(dtype, cache.k.data() + row, h.load(1, begin + i, kv_head, seq));
+        store_kv(dtype, cache.v.data() + row, h.load(2, begin + i, kv_head, seq));
       }
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t head = 0; head < h.a.heads; ++head)

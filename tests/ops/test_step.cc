@@ -1,6 +1,7 @@
 #include "test_step.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "backend/cpu/element.h"
@@ -19,7 +20,7 @@ std::vector<StepShape> attention_step_shapes() {
   std::vector<StepShape> all;
   for (StepShape s : step_shapes()) {
     for (const auto& [dtype, block] :
-         {std::pair{DType::f16, 16}, {DType::f32, 8}, {DType::bf16, 64}}) {
+         {std::pair{DType::f16, 16}, {DType::f32, 8}, {DType::bf16, 64}, {DType::int8_row, 32}}) {
       if (s.name == "long_prefill" && dtype != DType::f16) continue;  // one is enough: it is slow
       s.kv_dtype = dtype;
       s.block_size = block;
@@ -27,7 +28,34 @@ std::vector<StepShape> attention_step_shapes() {
     }
   }
   all.push_back({"long_context", {700, 0}, {1, 2}, false, DType::f16, 32});
+  all.push_back({"long_context", {700, 3}, {1, 1}, false, DType::int8_row, 16});
   return all;
+}
+
+std::vector<double> load_kv(DType dtype, const std::byte* row, int64_t head_dim) {
+  std::vector<double> values;
+  const bool codes = dtype == DType::int8_row;
+  const double scale = codes ? load_element(DType::f16, row, 0) : 1;
+  for (int64_t d = 0; d < head_dim; ++d)
+    values.push_back(codes ? scale * load_element(DType::i8, row + 2, d)
+                           : load_element(dtype, row, d));
+  return values;
+}
+
+void store_kv(DType dtype, std::byte* row, const std::vector<double>& values) {
+  const auto n = static_cast<int64_t>(values.size());
+  double largest = 0;
+  for (const double v : values) largest = std::max(largest, std::fabs(v));
+  const bool codes = dtype == DType::int8_row;
+  if (codes) store_element(DType::f16, row, 0, largest / 127);
+  const double scale = codes ? load_element(DType::f16, row, 0) : 1;
+  for (int64_t d = 0; d < n; ++d) {
+    const double v = values[static_cast<size_t>(d)];
+    if (codes)
+      store_element(DType::i8, row + 2, d, std::clamp(std::nearbyint(v / scale), -127.0, 127.0));
+    else
+      store_element(dtype, row, d, v);
+  }
 }
 
 TestStep::TestStep(const StepShape& s, int64_t vocab, int64_t kv_heads, int64_t head_dim, Rng& rng)
@@ -73,27 +101,33 @@ void TestStep::make_cache(int64_t kv_heads, int64_t head_dim, Rng& rng) {
     for (int b = 0; b < (context_len[q] + size - 1) / size; ++b)
       block_table[q * static_cast<size_t>(stride) + static_cast<size_t>(b)] = order[next++];
 
-  const int64_t elems = blocks * kv_heads * size * head_dim;
+  const int64_t rows = blocks * kv_heads * size;
   cache = {kv_heads, head_dim, {}, {}};
-  cache.k.assign(bytes_of(shape.kv_dtype, elems), std::byte{0xff});  // NaN in every dtype
+  // NaN in every dtype
+  cache.k.assign(row_bytes(shape.kv_dtype, head_dim) * static_cast<size_t>(rows), std::byte{0xff});
   cache.v = cache.k;
   other = cache;
   std::normal_distribution<double> normal(0, 1);
   for (size_t q = 0; q < context_len.size(); ++q)
     for (int64_t h = 0; h < kv_heads; ++h)
-      for (int64_t j = 0; j < shape.past[q]; ++j)
+      for (int64_t j = 0; j < shape.past[q]; ++j) {
+        std::vector<double> k, v;
         for (int64_t d = 0; d < head_dim; ++d) {
-          const int64_t at = row_of(static_cast<int>(q), h, j) + d;
-          store_element(shape.kv_dtype, cache.k.data(), at, normal(rng));
-          store_element(shape.kv_dtype, cache.v.data(), at, normal(rng));
+          k.push_back(normal(rng));
+          v.push_back(normal(rng));
         }
+        const int64_t at = row_of(static_cast<int>(q), h, j);
+        store_kv(shape.kv_dtype, cache.k.data() + at, k);
+        store_kv(shape.kv_dtype, cache.v.data() + at, v);
+      }
 }
 
 int64_t TestStep::row_of(int seq, int64_t kv_head, int64_t j) const {
   const int64_t size = shape.block_size;
   const int64_t block =
       block_table[static_cast<size_t>(seq * context.block_table_stride + j / size)];
-  return ((block * cache.kv_heads + kv_head) * size + j % size) * cache.head_dim;
+  return ((block * cache.kv_heads + kv_head) * size + j % size) *
+         static_cast<int64_t>(row_bytes(shape.kv_dtype, cache.head_dim));
 }
 
 void TestStep::attach(HostKv& kv) {

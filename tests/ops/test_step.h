@@ -27,6 +27,10 @@ struct HostKv {
   std::vector<std::byte> k, v;
 };
 
+// A row of the cache: in plain doubles, and back.
+std::vector<double> load_kv(DType dtype, const std::byte* row, int64_t head_dim);
+void store_kv(DType dtype, std::byte* row, const std::vector<double>& values);
+
 class TestStep {
  public:
   TestStep(const StepShape& shape, int64_t vocab, int64_t kv_heads, int64_t head_dim, Rng& rng);
@@ -38,7 +42,7 @@ class TestStep {
   std::vector<int32_t> ids, positions, query_begin, context_len, block_table, logit_index;
   HostKv cache;  // as the step finds it
   HostKv other;  // layer 0: must stay as it is
-  // Offset in elements of K or V number j of a sequence.
+  // Offset in bytes of K or V number j of a sequence.
   int64_t row_of(int seq, int64_t kv_head, int64_t j) const;
   // The launch's own copy of the cache.
   void attach(HostKv& kv);

@@ -79,8 +79,32 @@ void prepare_head(const HeadForm& form, const float* x, const float* norm_weight
       store_some(out + i, simd::mul(load_some(out + i, n - i), simd::set1(form.scale)), n - i);
 }
 
+// An f16 scale and n codes; the largest magnitude becomes code 127 of the scale as f16 has it.
+void narrow_int8(const float* x, int64_t n, std::byte* out) {
+  F16x top = simd::zero();
+  for (int64_t i = 0; i < n; i += 16) top = simd::max(simd::abs(load_some(x + i, n - i)), top);
+  const float largest = simd::max_of(top) / 127;
+  const uint16_t half = f32_to_f16(largest < 65504.0f ? largest : 65504.0f);
+  const float scale = f16_to_f32(half);
+  __builtin_memcpy(out, &half, 2);
+  const F16x inverse = simd::set1(scale > 0 ? 1 / scale : 0), most = simd::set1(127);
+  for (int64_t i = 0; i < n; i += 16) {
+    const F16x q = simd::mul(load_some(x + i, n - i), inverse);
+    const simd::I16x codes =
+        simd::to_int(simd::max(simd::min(q, most), simd::sub(simd::zero(), most)));
+    if (n - i >= 16) {
+      simd::store_i8(out + 2 + i, codes);
+    } else {
+      std::byte part[16];
+      simd::store_i8(part, codes);
+      __builtin_memcpy(out + 2 + i, part, static_cast<size_t>(n - i));
+    }
+  }
+}
+
 void narrow(DType t, const float* x, int64_t n, std::byte* out) {
   int64_t i = 0;
+  if (t == DType::int8_row) return narrow_int8(x, n, out);
   if (t == DType::f32) {
     for (; i < n; i += 16)
       store_some(reinterpret_cast<float*>(out) + i, load_some(x + i, n - i), n - i);
@@ -117,8 +141,27 @@ void widen_rows(const std::byte* x, int64_t rows, int64_t n, float* out, int64_t
       simd::store(out + i, widen_sixteen<T>(x + i * kSize, n - i));
 }
 
+void widen_int8(const std::byte* x, int64_t rows, int64_t n, float* out, int64_t ld) {
+  for (int64_t r = 0; r < rows; ++r, x += 2 + n, out += ld) {
+    uint16_t half;
+    __builtin_memcpy(&half, x, 2);
+    const F16x scale = simd::set1(f16_to_f32(half));
+    for (int64_t i = 0; i < n; i += 16) {
+      std::byte part[16] = {};
+      const std::byte* codes = x + 2 + i;
+      if (n - i < 16) {
+        __builtin_memcpy(part, codes, static_cast<size_t>(n - i));
+        codes = part;
+      }
+      simd::store(out + i, simd::mul(simd::load_i8(codes), scale));
+    }
+  }
+}
+
 void widen(DType t, const std::byte* x, int64_t rows, int64_t n, float* out, int64_t ld) {
-  if (t == DType::f32)
+  if (t == DType::int8_row)
+    widen_int8(x, rows, n, out, ld);
+  else if (t == DType::f32)
     widen_rows<DType::f32>(x, rows, n, out, ld);
   else if (t == DType::f16)
     widen_rows<DType::f16>(x, rows, n, out, ld);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backend/cpu/reference/kv_rows.h"
 #include "backend/cpu/reference/reference.h"
 #include "backend/cpu/reference/rotate.h"
 #include "backend/cpu/reference/rows.h"
@@ -61,13 +62,10 @@ class AttentionKernel final : public Kernel {
     const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
     double head[kMaxHeadDim];
     load_head(args, 1, t, kv_head, table, head);
-    std::byte* k = cache_row(step, layer.k, seq, kv_head, j);
-    std::byte* v = cache_row(step, layer.v, seq, kv_head, j);
+    store_kv_row(step.kv.dtype, head, a_.head_dim, cache_row(step, layer.k, seq, kv_head, j));
     const Rows values = rows_view(s_.inputs[2], args.in[2]);
-    for (int64_t i = 0; i < a_.head_dim; ++i) {
-      store_element(step.kv.dtype, k, i, head[i]);
-      store_element(step.kv.dtype, v, i, values.get(t, kv_head * a_.head_dim + i));
-    }
+    for (int64_t i = 0; i < a_.head_dim; ++i) head[i] = values.get(t, kv_head * a_.head_dim + i);
+    store_kv_row(step.kv.dtype, head, a_.head_dim, cache_row(step, layer.v, seq, kv_head, j));
   }
 
   void run_unit(const LaunchArgs& args, int32_t seq, int64_t kv_head) const {
@@ -88,22 +86,21 @@ class AttentionKernel final : public Kernel {
               int64_t at, const RopeTable* table) const {
     const StepContext& step = *args.step;
     const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
-    double q[kMaxHeadDim], acc[kMaxHeadDim] = {};
+    double q[kMaxHeadDim], row[kMaxHeadDim], acc[kMaxHeadDim] = {};
     load_head(args, 0, t, head, table, q);
     double max = -std::numeric_limits<double>::infinity(), sum = 0;
     const int64_t first = a_.window > 0 ? std::max<int64_t>(0, at - a_.window + 1) : 0;
     for (int64_t j = first; j <= at; ++j) {
-      const std::byte* k = cache_row(step, layer.k, seq, kv_head, j);
-      const std::byte* v = cache_row(step, layer.v, seq, kv_head, j);
+      load_kv_row(step.kv.dtype, cache_row(step, layer.k, seq, kv_head, j), a_.head_dim, row);
       double score = 0;
-      for (int64_t i = 0; i < a_.head_dim; ++i) score += q[i] * load_element(step.kv.dtype, k, i);
+      for (int64_t i = 0; i < a_.head_dim; ++i) score += q[i] * row[i];
       score *= a_.scale;
       if (a_.softcap > 0) score = a_.softcap * std::tanh(score / a_.softcap);
       const double new_max = std::max(max, score);
       const double shrink = std::exp(max - new_max), p = std::exp(score - new_max);
       sum = sum * shrink + p;
-      for (int64_t i = 0; i < a_.head_dim; ++i)
-        acc[i] = acc[i] * shrink + p * load_element(step.kv.dtype, v, i);
+      load_kv_row(step.kv.dtype, cache_row(step, layer.v, seq, kv_head, j), a_.head_dim, row);
+      for (int64_t i = 0; i < a_.head_dim; ++i) acc[i] = acc[i] * shrink + p * row[i];
       max = new_max;
     }
     const Rows y = rows_view(s_.outputs[0], args.out[0]);
