@@ -24,24 +24,30 @@ constexpr BlockScales kBlockScales[] = {
     {DType::q5_k, {0, 2}, 0.001f},   {DType::q6_k, {208, -1}, 0.0005f},
 };
 
-void random_blocks(HostTensor& t, Rng& rng) {
-  const BlockScales* scales = nullptr;
+BlockScales scales_of(DType t) {
   for (const BlockScales& s : kBlockScales)
-    if (s.dtype == t.type.dtype) scales = &s;
-  TOKAMAK_ASSERT(scales != nullptr);
-  std::uniform_real_distribution<float> size(-scales->size, scales->size);
+    if (s.dtype == t) return s;
+  const GroupFormat f = group_format(t);
+  TOKAMAK_ASSERT_MSG(f.bits != 0, "dtype {}", name(t));
+  return {t, {0, f.has_min ? 2 : -1}, f.bits == 8 ? 0.01f : 0.1f};
+}
+
+void random_blocks(HostTensor& t, Rng& rng) {
+  const BlockScales scales = scales_of(t.type.dtype);
+  std::uniform_real_distribution<float> size(-scales.size, scales.size);
   for (std::byte& b : t.bytes) b = static_cast<std::byte>(rng());
-  const size_t block = static_cast<size_t>(info(t.type.dtype).block_bytes);
+  const size_t row = row_bytes(t.type.dtype, t.width());
+  const int elems = info(t.type.dtype).block_elems;
+  const size_t block = elems == 0 ? row : static_cast<size_t>(info(t.type.dtype).block_bytes);
   for (size_t at = 0; at < t.bytes.size(); at += block)
-    for (const int offset : scales->offsets) {
+    for (const int offset : scales.offsets) {
       const uint16_t h = f32_to_f16(size(rng));
       if (offset >= 0) std::memcpy(&t.bytes[at + static_cast<size_t>(offset)], &h, 2);
     }
-  std::vector<float> row(static_cast<size_t>(t.width()));
-  const size_t row_bytes = bytes_of(t.type.dtype, t.width());
+  std::vector<float> values(static_cast<size_t>(t.width()));
   for (int64_t r = 0; r < t.rows(); ++r) {
-    load_row(t.type.dtype, &t.bytes[static_cast<size_t>(r) * row_bytes], t.width(), row.data());
-    std::copy(row.begin(), row.end(), &t.values[static_cast<size_t>(r * t.width())]);
+    load_row(t.type.dtype, &t.bytes[static_cast<size_t>(r) * row], t.width(), values.data());
+    std::copy(values.begin(), values.end(), &t.values[static_cast<size_t>(r * t.width())]);
   }
 }
 
@@ -78,7 +84,9 @@ HostTensor zeros(const ValueType& type, int64_t tokens, int64_t sequences) {
     elems *= t.shape.back();
   }
   t.values.assign(static_cast<size_t>(elems), 0.0);
-  t.bytes.assign(bytes_of(type.dtype, elems), std::byte{0});
+  const int64_t width = t.width();
+  const int64_t rows = width == 0 ? 0 : elems / width;
+  t.bytes.assign(row_bytes(type.dtype, width) * static_cast<size_t>(rows), std::byte{0});
   return t;
 }
 

@@ -14,11 +14,12 @@ constexpr uint64_t kSeed = 20261121;
 
 std::vector<Shape> shapes_of(DType t) {
   std::vector<Shape> all;
-  const int64_t block = info(t).block_elems;
+  const int64_t block = info(t).block_elems == 0 ? 32 : info(t).block_elems;
   for (const int64_t n : {1, 3, 16, 17, 33, 65})
     for (const int64_t blocks : {1, 3, 9})
       all.push_back({n, block == 1 ? blocks * 7 : blocks * block});
   all.push_back({48, block == 1 ? 64 : 4 * block});
+  if (info(t).block_elems == 0) all.push_back({17, 46});
   return all;
 }
 

@@ -16,7 +16,10 @@ struct Size {
 bool is_weight_dtype(DType t) { return is_block_format(t) || is_activation_dtype(t); }
 
 std::vector<Size> sizes_of(DType t) {
-  if (info(t).block_elems == 256) return {{33, 256}, {5, 768}};
+  const int64_t block = info(t).block_elems;
+  if (block == 256) return {{33, 256}, {5, 768}};
+  if (block > 32) return {{1, block}, {33, 3 * block}, {65, 9 * block}};
+  if (block == 0) return {{1, 32}, {17, 46}, {33, 96}, {65, 576}};
   if (is_block_format(t)) return {{1, 32}, {33, 96}, {65, 576}};
   return {{1, 1}, {3, 31}, {33, 65}, {65, 576}};
 }
@@ -46,6 +49,7 @@ std::vector<OpSignature> signatures() {
     for (const Size size : sizes_of(w)) add({usual}, DType::f32, w, size);
     if (is_block_format(w)) add({usual, false, false, 8}, DType::f32, w, sizes_of(w).back());
     add({Activation::gelu_tanh, true, true}, DType::f32, w, sizes_of(w).back());
+    add({usual, false, false, 16, true}, DType::f32, w, sizes_of(w).back());
   }
   for (const Activation a :
        {Activation::none, Activation::silu, Activation::gelu, Activation::gelu_tanh,
@@ -60,14 +64,14 @@ struct Dot {
   double sum = 0, size = 0;  // the products; what an error is measured against
 };
 
-// With block weights activations may be rounded to 8 bits, one scale a block: the largest of a
-// block then counts for all of it.
+// With block weights activations may be rounded, 256 at most with one scale: their largest then
+// counts for all of them.
 Dot dot(const HostTensor& x, int64_t t, const HostTensor& w, int64_t n) {
   Dot d;
-  const int64_t block = info(w.type.dtype).block_elems;
-  for (int64_t begin = 0; begin < x.width(); begin += block) {
+  const int64_t span = is_block_format(w.type.dtype) ? 256 : 1;
+  for (int64_t begin = 0; begin < x.width(); begin += span) {
     double largest = 0, weights = 0;
-    for (int64_t i = begin; i < begin + block; ++i) {
+    for (int64_t i = begin; i < std::min(begin + span, x.width()); ++i) {
       d.sum += x.at(t, i) * w.at(n, i);
       largest = std::max(largest, std::fabs(x.at(t, i)));
       weights += std::fabs(w.at(n, i));

@@ -51,10 +51,9 @@ TOKAMAK_INLINE void multiply_add(F16x (&s)[W], F16x w, const float* x) {
 }
 
 // f32 and f16: one step is one input.
-template <DType D, int W>
-void float_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+template <DType D, int W, int U>
+void float_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
                 int64_t k, bool add, float* acc) {
-  constexpr int U = kSums<W>;
   constexpr size_t kStep = D == DType::f32 ? 64 : 32;
   const auto at = [](const std::byte* p) __attribute__((always_inline)) {
     if constexpr (D == DType::f32)
@@ -62,7 +61,7 @@ void float_tile(const std::byte* w, size_t group_bytes, int64_t groups, const st
     else
       return simd::load_f16(p);
   };
-  for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {
+  for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
     F16x s[U][W];
     start_sums<W, U>(s, add, acc);
     const auto* x = reinterpret_cast<const float*>(xb);
@@ -81,12 +80,12 @@ void float_tile(const std::byte* w, size_t group_bytes, int64_t groups, const st
 }
 
 // bf16 weights widened to float32: one step is a pair of inputs.
-template <int W>
-void bf16_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+template <int W, int U>
+void bf16_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
                int64_t k, bool add, float* acc) {
-  constexpr int U = kSums<W>, P = U == 4 ? 2 : 1;  // pairs per round
+  constexpr int P = U == 4 ? 2 : 1;  // pairs per round
   const I16x high = simd::iset1(static_cast<int32_t>(0xffff0000u));
-  for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {
+  for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
     F16x s[U][W];
     start_sums<W, U>(s, add, acc);
     const auto* x = reinterpret_cast<const float*>(xb);
@@ -112,8 +111,8 @@ void bf16_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std
 }
 
 // Transposes tokens into [k][width].
-[[maybe_unused]] void pack_f32(const float* x, int64_t stride, int tokens, int width,
-                               int64_t k_begin, int64_t k_end, int64_t, std::byte* tile) {
+[[maybe_unused]] void pack_f32(const LinearWeights&, const float* x, int64_t stride, int tokens,
+                               int width, int64_t k_begin, int64_t k_end, std::byte* tile) {
   auto* out = reinterpret_cast<float*>(tile);
   for (int64_t i = k_begin; i < k_end; ++i)
     for (int t = tokens; t < width; ++t) out[i * width + t] = 0;

@@ -1,96 +1,20 @@
-// Sums of block-format weights with activations quantized per 32 inputs, to one int8 digit or to
-// two (15 bits): integer dot products inside a block, float32 across blocks. Layouts: tile.h,
-// rows16.h.
+// Sums of block-format weights with activations quantized to one int8 digit or to two (15 bits):
+// integer dot products over a run of blocks that share a weight scale, float32 beyond. Neither the
+// width of a tile nor the number of tokens changes a token's sums. Layouts: tile.h, rows16.h.
 #pragma once
 #include "backend/cpu/linear/float_tile.h"
+#include "backend/cpu/linear/weight_codes.h"
 
 namespace tokamak {
 namespace {
 
-// How a format turns its stored bits into numbers.
-template <DType D>
-struct Format {
-  static constexpr bool kK = D == DType::q4_k || D == DType::q5_k || D == DType::q6_k;
-  static constexpr bool kMin =
-      D == DType::q4_1 || D == DType::q5_1 || D == DType::q4_k || D == DType::q5_k;
-  static constexpr bool kInt8 = D == DType::q8_0;
-  static constexpr int kHighBits = D == DType::q6_k ? 2 : rows16_format(D).high_bytes > 0 ? 1 : 0;
-  static constexpr int kSub = D == DType::q6_k ? 2 : 1;  // scales per 32 inputs
-  // Subtracted from each stored number; int8 is shifted to unsigned where the ISA wants that.
-  static constexpr int kOffset = D == DType::q4_0          ? 8
-                                 : D == DType::q5_0        ? 16
-                                 : D == DType::q6_k        ? 32
-                                 : kInt8 && simd::kHasVnni ? 128
-                                                           : 0;
-};
+constexpr float kDigit = 256;  // weight of the first of two digits; each lies in -127 … 127
 
-constexpr float kDigit = 254;  // weight of the first of two digits; each lies in -127 … 127
-
-// Words of a block of 32 inputs: G digits of 8, the scale, a correction per sub-block and digit.
+// Corrections of a run and token.
 template <DType D, int G>
-constexpr int x_block_words(int width) {
-  return width * (8 * G + 1 + Format<D>::kSub * G);
-}
-
-// The fifth (and sixth) bit of quad j, in place.
-template <DType D, int J>
-TOKAMAK_INLINE I16x high_bits(const std::byte* data) {
-  constexpr int kShift = D == DType::q6_k ? 4 - 2 * (J % 4) : 4 - J;
-  const I16x v = simd::iload(data + (D == DType::q6_k ? J / 4 * 64 : 0));
-  const I16x mask = simd::iset1(D == DType::q6_k ? 0x30303030 : 0x10101010);
-  if constexpr (kShift >= 0)
-    return simd::iand(simd::shift_left<kShift>(v), mask);
-  else
-    return simd::iand(simd::shift_right<-kShift>(v), mask);
-}
-
-// Inputs 4J … 4J+3 of sixteen rows, as bytes.
-template <DType D, int J>
-TOKAMAK_INLINE I16x quad(const std::byte* data) {
-  if constexpr (Format<D>::kInt8) {
-    const I16x v = simd::iload(data + 64 * J);
-#if defined(__AVX512VNNI__)
-    return {_mm512_xor_si512(v.v, _mm512_set1_epi8(static_cast<char>(0x80)))};
-#else
-    return v;
-#endif
-  } else {
-    const I16x v = simd::iload(data + rows16_format(D).high_bytes + 64 * (J % 4));
-    const I16x nibble = simd::iand(J < 4 ? v : simd::shift_right<4>(v), simd::iset1(0x0f0f0f0f));
-    if constexpr (Format<D>::kHighBits > 0)
-      return simd::ior(nibble, high_bits<D, J>(data));
-    else
-      return nibble;
-  }
-}
-
-template <DType D>
-TOKAMAK_INLINE I16x dot(I16x acc, I16x w, I16x x) {
-  if constexpr (Format<D>::kInt8 && !simd::kHasVnni)
-    return simd::dot_i8(acc, w, x);
-  else
-    return simd::dot_u8(acc, w, x);
-}
-
-// Scales of 32 inputs: b counts blocks of 32.
-template <DType D>
-TOKAMAK_INLINE F16x scale_of(const std::byte* scales, int64_t b, int sub) {
-  constexpr Rows16Format f = rows16_format(D);
-  if constexpr (!Format<D>::kK) return simd::load_f16(scales + b * f.scale_bytes);
-  const std::byte* r = scales + b / 8 * f.scale_bytes;
-  if constexpr (D == DType::q6_k)
-    return simd::mul(simd::load_f16(r), simd::load_i8(r + 32 + (b % 8 * 2 + sub) * 16));
-  else
-    return simd::mul(simd::load_f16(r), simd::load_u8(r + 64 + b % 8 * 16));
-}
-template <DType D>
-TOKAMAK_INLINE F16x min_of(const std::byte* scales, int64_t b) {
-  constexpr Rows16Format f = rows16_format(D);
-  if constexpr (!Format<D>::kK) return simd::load_f16(scales + b * f.scale_bytes + 32);
-  const std::byte* r = scales + b / 8 * f.scale_bytes;
-  const F16x m = simd::mul(simd::load_f16(r + 32), simd::load_u8(r + 64 + 128 + b % 8 * 16));
-  return simd::sub(simd::zero(), m);
-}
+constexpr int kCorrections = Format<D>::kMin           ? Format<D>::kSub
+                             : Format<D>::kOffset != 0 ? Format<D>::kSub* G
+                                                       : 0;
 
 template <DType D, int W, int G, int J>
 TOKAMAK_INLINE void dot_quad(I16x (&s)[G][W], const std::byte* data, const int32_t* x) {
@@ -104,8 +28,7 @@ TOKAMAK_INLINE void dot_quad(I16x (&s)[G][W], const std::byte* data, const int32
 
 // The integer sums start at the correction for the offset, if there is one.
 template <DType D, int W, int G>
-TOKAMAK_INLINE void start_digits(I16x (&s)[G][W], const int32_t* x, int sub) {
-  const int32_t* corrections = x + (8 * G + 1 + sub * G) * W;
+TOKAMAK_INLINE void start_digits(I16x (&s)[G][W], const int32_t* corrections) {
 #pragma GCC unroll 2
   for (int g = 0; g < G; ++g)
 #pragma GCC unroll 32
@@ -113,132 +36,203 @@ TOKAMAK_INLINE void start_digits(I16x (&s)[G][W], const int32_t* x, int sub) {
       s[g][t] = Format<D>::kOffset != 0 ? simd::ibroadcast(corrections + g * W + t) : simd::izero();
 }
 
-template <int W, int G>
-TOKAMAK_INLINE void add_scaled(F16x (&f)[W], I16x (&s)[G][W], F16x d, const float* scale) {
+// At most 256 inputs: 256 * first + second stays an int32.
+template <DType D, int W, int G>
+TOKAMAK_INLINE void add_scaled(F16x (&f)[W], const I16x (&s)[G][W], const std::byte* record,
+                               int64_t b, int sub, const int32_t* corrections) {
+  const F16x d = record_scale<D>(record, b, sub);
 #pragma GCC unroll 32
   for (int t = 0; t < W; ++t) {
-    F16x sum = simd::to_float(s[0][t]);
-    if constexpr (G == 2) sum = simd::fma(sum, simd::set1(kDigit), simd::to_float(s[1][t]));
-    f[t] = simd::fma(sum, simd::mul(d, simd::set1(scale[t])), f[t]);
+    I16x sum = s[0][t];
+    if constexpr (G == 2) sum = simd::iadd(simd::shift_left<8>(sum), s[1][t]);
+    f[t] = simd::fma(simd::to_float(sum), d, f[t]);
+  }
+  if constexpr (Format<D>::kMin) {
+    const F16x m = record_min<D>(record, b, sub);
+    const auto* sums = reinterpret_cast<const float*>(corrections);
+#pragma GCC unroll 32
+    for (int t = 0; t < W; ++t) f[t] = simd::fma(m, simd::set1(sums[t]), f[t]);
   }
 }
 
-// One block of 32 inputs of one group.
+// Where a tile stands in a group's weights.
+struct WeightCursor {
+  const std::byte *data, *next;  // next: what to ask for
+  size_t block_bytes;            // with the scales' share
+};
+
+// `blocks` blocks with one scale: block b and on.
 template <DType D, int W, int G>
-TOKAMAK_INLINE void add_block(F16x (&f)[W], const std::byte* scales, const std::byte* data,
-                              int64_t b, const int32_t* x) {
-  const auto* meta = reinterpret_cast<const float*>(x + 8 * G * W);
+TOKAMAK_INLINE void add_run(F16x (&f)[W], WeightCursor& c, const std::byte* record, int64_t b,
+                            int64_t blocks, const int32_t* x) {
+  constexpr int kHalf = Format<D>::kMin ? W : G * W;  // corrections of the first half
+  const int32_t* corrections = x + blocks * 8 * G * W;
   I16x s[G][W];
-  start_digits<D, W, G>(s, x, 0);
-  dot_quad<D, W, G, 0>(s, data, x);
-  dot_quad<D, W, G, 1>(s, data, x);
-  dot_quad<D, W, G, 2>(s, data, x);
-  dot_quad<D, W, G, 3>(s, data, x);
-  if constexpr (Format<D>::kSub == 2) {
-    add_scaled<W, G>(f, s, scale_of<D>(scales, b, 0), meta);
-    start_digits<D, W, G>(s, x, 1);
-  }
-  dot_quad<D, W, G, 4>(s, data, x);
-  dot_quad<D, W, G, 5>(s, data, x);
-  dot_quad<D, W, G, 6>(s, data, x);
-  dot_quad<D, W, G, 7>(s, data, x);
-  add_scaled<W, G>(f, s, scale_of<D>(scales, b, Format<D>::kSub - 1), meta);
-  if constexpr (Format<D>::kMin) {
-    const F16x m = min_of<D>(scales, b);
-#pragma GCC unroll 32
-    for (int t = 0; t < W; ++t) f[t] = simd::fma(m, simd::set1(meta[W + t]), f[t]);
-  }
-}
-
-template <DType D, int W, int G>
-void integer_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
-                  int64_t k, bool, float* acc) {
-  constexpr Rows16Format fmt = rows16_format(D);
-  const size_t scale_section = rows16_scales(D, k);
-  const int64_t blocks = k / 32;
-  const size_t ahead = scale_section + kPrefetchBytes;  // the data section runs late by that much
-  for (int64_t g = 0; g < groups; ++g, w += group_bytes, acc += W * 16) {
-    F16x f[W];
-    for (F16x& v : f) v = simd::zero();
-    const auto* x = reinterpret_cast<const int32_t*>(xb);
-    const std::byte *data = w + scale_section, *next = w + ahead;
-    for (int64_t b = 0; b < blocks; ++b, x += x_block_words<D, G>(W), data += fmt.data_bytes) {
-      if constexpr (W <= 4) {
-        constexpr size_t kBytes = fmt.data_bytes + fmt.scale_bytes * 32 / fmt.scale_inputs;
-        for (size_t line = 0; line < kBytes; line += 64) prefetch(next + line);
-        next += kBytes;
-      }
-      add_block<D, W, G>(f, w, data, b, x);
+  start_digits<D, W, G>(s, corrections);
+  for (int64_t i = 0; i < blocks; ++i, x += 8 * G * W, c.data += Format<D>::kRows.data_bytes) {
+    if constexpr (W <= 4) {
+      for (size_t line = 0; line < c.block_bytes; line += 64) prefetch(c.next + line);
+      c.next += c.block_bytes;
     }
+    dot_quad<D, W, G, 0>(s, c.data, x);
+    dot_quad<D, W, G, 1>(s, c.data, x);
+    dot_quad<D, W, G, 2>(s, c.data, x);
+    dot_quad<D, W, G, 3>(s, c.data, x);
+    if constexpr (Format<D>::kSub == 2) {  // runs are single blocks
+      add_scaled<D, W, G>(f, s, record, b, 0, corrections);
+      corrections += kHalf;
+      start_digits<D, W, G>(s, corrections);
+    }
+    dot_quad<D, W, G, 4>(s, c.data, x);
+    dot_quad<D, W, G, 5>(s, c.data, x);
+    dot_quad<D, W, G, 6>(s, c.data, x);
+    dot_quad<D, W, G, 7>(s, c.data, x);
+  }
+  add_scaled<D, W, G>(f, s, record, b, Format<D>::kSub - 1, corrections);
+}
+
+// D stands for all formats with its codes: those differ in what a scale record covers.
+template <DType D, int W, int G>
+void integer_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
+                  int64_t, bool, float* acc) {
+  constexpr Rows16Format fmt = Format<D>::kRows;
+  const int64_t blocks = m.k / 32;
+  const size_t block_bytes = fmt.data_bytes + static_cast<size_t>(m.record_bytes / m.run);
+  for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
+    const auto* x = reinterpret_cast<const int32_t*>(xb);
+    // The data section runs late by the scales' size.
+    WeightCursor c{w + m.scale_bytes, w + m.scale_bytes + kPrefetchBytes, block_bytes};
+    const std::byte* record = w;
 #pragma GCC unroll 32
-    for (int t = 0; t < W; ++t) simd::store(acc + t * 16, f[t]);
+    for (int t = 0; t < W; ++t) simd::store(acc + t * 16, simd::zero());
+    for (int64_t b = 0; b < blocks;) {
+      const int64_t end = b + m.span < blocks ? b + m.span : blocks;
+      F16x f[W];
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t) f[t] = simd::zero();  // unrolled: else it stays in memory
+      while (b < end) {
+        const int64_t n = end - b < m.run ? end - b : m.run;
+        if constexpr (Format<D>::kK) record = record_of<D>(w, b);
+        add_run<D, W, G>(f, c, record, b, n, x);
+        record += m.record_bytes;
+        x += (n * 8 * G + kCorrections<D, G>)*W;
+        b += n;
+      }
+      const auto* scale = reinterpret_cast<const float*>(x);
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t)
+        simd::store(acc + t * 16, simd::fma(f[t], simd::set1(scale[t]), simd::load(acc + t * 16)));
+      x += W;
+      asm volatile("" ::: "memory");  // the sums in acc stay there: registers are for the others
+    }
   }
 }
 
-// Whole numbers to digits: v = 254 * digit[0] + digit[1], or v itself.
+// Whole numbers to digits: v = 256 * digit[0] + digit[1] to one unit, or v itself.
 template <int G>
-TOKAMAK_INLINE void split_digits(I16x v, I16x (&digit)[G]) {
-  digit[0] = v;
+TOKAMAK_INLINE void split_digits(F16x v, I16x (&digit)[G]) {
   if constexpr (G == 2) {
-    digit[0] = simd::to_int(simd::mul(simd::to_float(v), simd::set1(1 / kDigit)));
-    digit[1] =
-        simd::to_int(simd::fma(simd::to_float(digit[0]), simd::set1(-kDigit), simd::to_float(v)));
+    const F16x high = simd::round(simd::mul(v, simd::set1(1 / kDigit)));
+    const F16x low = simd::fma(high, simd::set1(-kDigit), v);
+    digit[0] = simd::to_int(high);
+    digit[1] = simd::to_int(simd::max(simd::set1(-127), simd::min(simd::set1(127), low)));
+  } else {
+    digit[0] = simd::to_int(v);
   }
 }
 
-// The corrections of a block: v and digit hold its halves of sixteen inputs.
+// What a run's corrections are made of: sums of the digits, per half where those have scales.
 template <DType D, int G>
-TOKAMAK_INLINE void store_corrections(const I16x (&v)[2], const I16x (&digit)[2][G], float scale,
-                                      int width, int32_t* out) {
-  constexpr int kOffset = Format<D>::kOffset;
-  if constexpr (Format<D>::kMin) {
-    const auto sum = static_cast<float>(simd::isum(simd::iadd(v[0], v[1])));
-    *reinterpret_cast<float*>(out) = scale * sum;
-  } else if constexpr (kOffset != 0) {
+struct DigitSums {
+  I16x sum[Format<D>::kSub][G];
+  TOKAMAK_INLINE void clear() {
+    for (auto& half : sum)
+      for (I16x& v : half) v = simd::izero();
+  }
+  TOKAMAK_INLINE void add(const I16x (&digit)[G], int half) {
     for (int g = 0; g < G; ++g)
-      if constexpr (Format<D>::kSub == 2) {
-        out[g * width] = -kOffset * simd::isum(digit[0][g]);
-        out[(G + g) * width] = -kOffset * simd::isum(digit[1][g]);
-      } else {
-        out[g * width] = -kOffset * simd::isum(simd::iadd(digit[0][g], digit[1][g]));
+      sum[half % Format<D>::kSub][g] = simd::iadd(sum[half % Format<D>::kSub][g], digit[g]);
+  }
+  TOKAMAK_INLINE void store(int width, int32_t* out) const {
+    for (int h = 0; h < Format<D>::kSub; ++h)
+      if constexpr (Format<D>::kMin) {
+        const I16x v =
+            G == 2 ? simd::iadd(simd::shift_left<8>(sum[h][0]), sum[h][G - 1]) : sum[h][0];
+        *reinterpret_cast<float*>(out + h * width) = static_cast<float>(simd::isum(v));
+      } else if constexpr (Format<D>::kOffset != 0) {
+        for (int g = 0; g < G; ++g)
+          out[(h * G + g) * width] = -Format<D>::kOffset * simd::isum(sum[h][g]);
       }
   }
-}
+};
 
-// 32 inputs of one token into column t of the block at `out`; row == null: zeros.
+// 32 inputs of one token into column t of the block at out.
 template <DType D, int G>
-TOKAMAK_INLINE void quantize_block(const float* row, int width, int t, int32_t* out) {
-  constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
+TOKAMAK_INLINE void quantize_block(const float* row, F16x inverse, int width, int32_t* out,
+                                   DigitSums<D, G>& sums) {
   alignas(16) int8_t q[G][32];
-  const F16x x[2] = {row == nullptr ? simd::zero() : simd::load(row),
-                     row == nullptr ? simd::zero() : simd::load(row + 16)};
-  const float top = simd::max_of(simd::max(simd::abs(x[0]), simd::abs(x[1])));
-  const bool nan = simd::any_nan(simd::add(x[0], x[1]));  // one bad input shows in every sum
-  const F16x inverse = simd::set1(top > 0 ? kLargest / top : 0.0f);
-  I16x v[2], digit[2][G];
   for (int h = 0; h < 2; ++h) {
-    v[h] = simd::to_int(simd::mul(x[h], inverse));
-    split_digits<G>(v[h], digit[h]);
-    for (int g = 0; g < G; ++g) simd::store_i8(q[g] + 16 * h, digit[h][g]);
+    I16x digit[G];
+    split_digits<G>(simd::round(simd::mul(simd::load(row + 16 * h), inverse)), digit);
+    for (int g = 0; g < G; ++g) simd::store_i8(q[g] + 16 * h, digit[g]);
+    sums.add(digit, h);
   }
   for (int g = 0; g < G; ++g) {
     const auto* quads = reinterpret_cast<const int32_t*>(q[g]);
-    for (int j = 0; j < 8; ++j) out[(8 * g + j) * width + t] = quads[j];
+    for (int j = 0; j < 8; ++j) out[(8 * g + j) * width] = quads[j];
   }
-  const float scale = nan ? __builtin_nanf("") : top / kLargest;
-  out += 8 * G * width + t;
-  *reinterpret_cast<float*>(out) = scale;
-  store_corrections<D, G>(v, digit, scale, width, out + width);
+}
+
+// `blocks` blocks of one token with one scale into column `out` of a span; row == null: zeros.
+template <DType D, int G>
+void quantize_span(const float* row, int64_t blocks, int run, int width, int32_t* out) {
+  constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
+  const int64_t runs = (blocks + run - 1) / run;
+  const int64_t words = blocks * 8 * G + runs * kCorrections<D, G>;
+  if (row == nullptr) {
+    for (int64_t i = 0; i <= words; ++i) out[i * width] = 0;
+    return;
+  }
+  F16x largest = simd::zero(), sum = simd::zero();
+  for (int64_t i = 0; i < blocks * 32; i += 16) {
+    const F16x x = simd::load(row + i);
+    largest = simd::max(largest, simd::abs(x));
+    sum = simd::add(sum, x);
+  }
+  const float top = simd::max_of(largest);
+  const bool nan = simd::any_nan(sum);  // one bad input shows in every sum
+  const F16x inverse = simd::set1(top > 0 ? kLargest / top : 0.0f);
+  for (int64_t b = 0; b < blocks;) {
+    const int64_t end = b + run < blocks ? b + run : blocks;
+    DigitSums<D, G> sums;
+    sums.clear();
+    for (; b < end; ++b, out += 8 * G * width)
+      quantize_block<D, G>(row + b * 32, inverse, width, out, sums);
+    sums.store(width, out);
+    out += kCorrections<D, G> * width;
+  }
+  *reinterpret_cast<float*>(out) = nan ? __builtin_nanf("") : top / kLargest;
+}
+
+// 4-byte words of one token's first `blocks` blocks.
+template <DType D, int G>
+int64_t digit_words(const LinearWeights& m, int64_t blocks) {
+  const auto runs_of = [&m](int64_t n) { return (n + m.run - 1) / m.run; };
+  const int64_t spans = blocks / m.span, rest = blocks % m.span;
+  return blocks * 8 * G + (spans * runs_of(m.span) + runs_of(rest)) * kCorrections<D, G> + spans +
+         (rest > 0);
 }
 
 template <DType D, int G>
-void pack_digits(const float* x, int64_t stride, int tokens, int width, int64_t k_begin,
-                 int64_t k_end, int64_t, std::byte* tile) {
-  constexpr auto words = x_block_words<D, G>;
-  auto* out = reinterpret_cast<int32_t*>(tile) + k_begin / 32 * words(width);
-  for (int64_t i = k_begin; i < k_end; i += 32, out += words(width))
+void pack_digits(const LinearWeights& m, const float* x, int64_t stride, int tokens, int width,
+                 int64_t k_begin, int64_t k_end, std::byte* tile) {
+  auto* out = reinterpret_cast<int32_t*>(tile) + digit_words<D, G>(m, k_begin / 32) * width;
+  for (int64_t b = k_begin / 32; b < k_end / 32; b += m.span) {
+    const int64_t n = k_end / 32 - b < m.span ? k_end / 32 - b : m.span;
     for (int t = 0; t < width; ++t)
-      quantize_block<D, G>(t < tokens ? x + t * stride + i : nullptr, width, t, out);
+      quantize_span<D, G>(t < tokens ? x + t * stride + b * 32 : nullptr, n, m.run, width, out + t);
+    out += (digit_words<D, G>(m, b + n) - digit_words<D, G>(m, b)) * width;
+  }
 }
 
 }  // namespace

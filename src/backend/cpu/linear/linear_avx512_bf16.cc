@@ -13,15 +13,14 @@ TOKAMAK_INLINE void multiply_pairs(F16x (&s)[W], const std::byte* w, const int32
     s[t].v = _mm512_dpbf16_ps(s[t].v, wv, (__m512bh)_mm512_set1_epi32(x[t]));
 }
 
-template <int W>
-void pairs_tile(const std::byte* w, size_t group_bytes, int64_t groups, const std::byte* xb,
+template <int W, int U>
+void pairs_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
                 int64_t k, bool add, float* acc) {
-  constexpr int U = kSums<W>;
   const int64_t pairs = (k + 1) / 2;
   for (int64_t g = 0; g < groups; ++g, acc += W * 16) {
     F16x s[U][W];
     start_sums<W, U>(s, add, acc);
-    const std::byte* p = w + static_cast<size_t>(g) * group_bytes;
+    const std::byte* p = w + static_cast<size_t>(g) * m.group_bytes;
     const auto* x = reinterpret_cast<const int32_t*>(xb);
     int64_t i = 0;
     for (; i + U <= pairs; i += U, x += U * W, p += U * 64) {
@@ -37,8 +36,8 @@ void pairs_tile(const std::byte* w, size_t group_bytes, int64_t groups, const st
 }
 
 // Pairs of inputs as bf16, [pair][width].
-void pack_pairs(const float* x, int64_t stride, int tokens, int width, int64_t k_begin,
-                int64_t k_end, int64_t, std::byte* tile) {
+void pack_pairs(const LinearWeights&, const float* x, int64_t stride, int tokens, int width,
+                int64_t k_begin, int64_t k_end, std::byte* tile) {
   auto* out = reinterpret_cast<int32_t*>(tile);
   for (int t = 0; t < width; ++t) {
     const float* row = x + t * stride;
@@ -57,11 +56,11 @@ void pack_pairs(const float* x, int64_t stride, int tokens, int width, int64_t k
 }
 
 constexpr LinearKernels kPairs = {
-    {1, 2, 4, 8, 16, 24},
-    {pairs_tile<1>, pairs_tile<2>, pairs_tile<4>, pairs_tile<8>, pairs_tile<16>, pairs_tile<24>},
+    {1, 2, 4, 8},
+    {pairs_tile<1, kSums<1>>, pairs_tile<2, kSums<2>>, pairs_tile<4, 1>, pairs_tile<8, 1>},
+    {pairs_tile<1, 1>, pairs_tile<2, 1>},
     pack_pairs,
-    finish,
-    0};
+    finish};
 
 }  // namespace
 

@@ -33,11 +33,28 @@ Tiling tiling_of(const LinearKernels& kernels, int64_t rows) {
 }
 
 // Bytes of one token's activations in a packed tile.
-size_t packed_row_bytes(LinearMath math, const LinearKernels& kernels, int64_t k) {
-  const auto n = static_cast<size_t>(k);
+size_t packed_row_bytes(LinearMath math, const LinearKernels& kernels, const LinearWeights& w) {
+  const auto n = static_cast<size_t>(w.k);
   if (math == LinearMath::f32) return n * 4;
   if (math == LinearMath::bf16) return (n + 1) / 2 * 4;
-  return n / 32 * static_cast<size_t>(kernels.block_words) * 4;
+  return static_cast<size_t>(kernels.words(w, w.k / 32)) * 4;
+}
+
+constexpr int kSpan = 8;  // blocks with one activation scale; their integer sums fit an int32
+
+// With two digits a wide span costs no accuracy that float32 has; a single digit follows the
+// weight's groups.
+LinearWeights weights_of(DType t, int64_t k, LinearMath math) {
+  LinearWeights w;
+  w.k = k;
+  w.group_bytes = rows16_group_bytes(t, k);
+  if (!rows16_is_block(t)) return w;
+  const Rows16Format f = rows16_format(t);
+  w.scale_bytes = rows16_scales(t, k);
+  w.record_bytes = f.scale_inputs == 0 ? 0 : f.scale_bytes;
+  w.run = f.scale_inputs == 0 ? kSpan : f.scale_inputs == 256 ? 1 : f.scale_inputs / 32;
+  w.span = math == LinearMath::int8 ? w.run : kSpan;
+  return w;
 }
 
 // Everything about one use that does not change between launches.
@@ -48,8 +65,10 @@ struct LinearShape {
   bool glu = false;
   DType bias_dtype = DType::f32;
   Dim rows = 1;
-  int64_t n = 0, k = 0, groups = 0;
-  size_t group_bytes = 0, row_bytes = 0;
+  int64_t n = 0, groups = 0;
+  LinearWeights weights;
+  LinearTileFn tile[kTileWidths] = {};
+  size_t row_bytes = 0;
   size_t input_bytes = 0, weight_bytes = 0;  // floats: of one input of a token, of a group
   size_t cache_bytes = 0;                    // weights that one worker keeps while tokens pass
 };
@@ -96,17 +115,17 @@ class LinearKernel final : public Kernel {
     if (rows == 1) {
       if (s_.math == LinearMath::f32) return args.in[0].data;
       std::byte* own = args.workspace + round_up(s_.row_bytes, 64) * static_cast<size_t>(e.worker);
-      s_.kernels->pack(x, 0, 1, 1, 0, s_.k, s_.k, own);
+      s_.kernels->pack(s_.weights, x, 0, 1, 1, 0, s_.weights.k, own);
       return own;
     }
     const int64_t stride = args.in[0].row_stride;
-    const int64_t parts = (s_.k + kPackInputs - 1) / kPackInputs;
+    const int64_t parts = (s_.weights.k + kPackInputs - 1) / kPackInputs;
     for (int64_t i = e.next_task(); i < tiling.tiles * parts; i = e.next_task()) {
       const int64_t tile = i / parts, begin = i % parts * kPackInputs, first = tile * tiling.width;
       const int width = tile + 1 == tiling.tiles ? tiling.last_width : tiling.width;
-      s_.kernels->pack(x + first * stride, stride,
+      s_.kernels->pack(s_.weights, x + first * stride, stride,
                        static_cast<int>(std::min<int64_t>(width, rows - first)), width, begin,
-                       std::min(begin + kPackInputs, s_.k), s_.k,
+                       std::min(begin + kPackInputs, s_.weights.k),
                        args.workspace + static_cast<size_t>(tile) * tile_stride(tiling));
     }
     e.barrier();
@@ -116,7 +135,7 @@ class LinearKernel final : public Kernel {
   // Enough tasks that workers end together; each keeps its weights in cache while tokens pass, and
   // is not too small to stream. Few groups: tokens are split as well.
   Cut cut_work(int workers, const Tiling& tiling) const {
-    const size_t bytes = s_.group_bytes * (s_.glu ? 2 : 1);
+    const size_t bytes = s_.weights.group_bytes * (s_.glu ? 2 : 1);
     const int64_t wanted = int64_t{workers} * 12;
     int64_t groups = std::max<int64_t>(1, s_.groups / wanted);
     if (tiling.tiles > 1) {
@@ -146,8 +165,8 @@ class LinearKernel final : public Kernel {
       for (int64_t g = group_begin; g < group_end; g += most) {
         const int64_t count = std::min(most, group_end - g);
         for (int w = 0; w < (s_.glu ? 2 : 1); ++w)
-          sum_groups(args.in[1 + w].data + static_cast<size_t>(g) * s_.group_bytes, count, xt,
-                     index, acc[w]);
+          sum_groups(args.in[1 + w].data + static_cast<size_t>(g) * s_.weights.group_bytes, count,
+                     xt, index, acc[w]);
         for (int64_t i = 0; i < count; ++i)
           finish(args, g + i, first, tokens, acc[0] + i * width * 16, acc[1] + i * width * 16);
       }
@@ -161,10 +180,11 @@ class LinearKernel final : public Kernel {
     const int width = s_.kernels->widths[index];
     const bool whole = s_.input_bytes == 0 || width <= 4;
     const int64_t row = static_cast<int64_t>(s_.input_bytes) * width;
-    const int64_t step = whole ? s_.k : std::max<int64_t>(64, kStretchBytes / row / 64 * 64);
-    for (int64_t i = 0; i < s_.k; i += step)
-      s_.kernels->tile[index](w + static_cast<size_t>(i) * s_.weight_bytes, s_.group_bytes, groups,
-                              x + i * row, std::min(step, s_.k - i), i > 0, acc);
+    const int64_t k = s_.weights.k,
+                  step = whole ? k : std::max<int64_t>(64, kStretchBytes / row / 64 * 64);
+    for (int64_t i = 0; i < k; i += step)
+      s_.tile[index](s_.weights, w + static_cast<size_t>(i) * s_.weight_bytes, groups, x + i * row,
+                     std::min(step, k - i), i > 0, acc);
   }
 
   void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
@@ -227,11 +247,11 @@ class LinearTactic final : public CpuTactic {
     const Tiling t = tiling_of(*shape.kernels, std::max<int64_t>(tokens, 1));
     const auto width = static_cast<double>((t.tiles - 1) * t.width + t.last_width);
     const double weights = (shape.glu ? 2.0 : 1.0) * static_cast<double>(shape.groups);
-    const double operations = 2 * weights * 16 * static_cast<double>(shape.k) * width;
+    const double operations = 2 * weights * 16 * static_cast<double>(shape.weights.k) * width;
     const double us =
         std::max(operations / speed_.operations_per_us,
-                 weights * static_cast<double>(shape.group_bytes) / speed_.bytes_per_us);
-    return 0.5 + us / target_.workers + 1e-4 * static_cast<double>(shape.k) * width;
+                 weights * static_cast<double>(shape.weights.group_bytes) / speed_.bytes_per_us);
+    return 0.5 + us / target_.workers + 1e-4 * static_cast<double>(shape.weights.k) * width;
   }
   std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
     return std::make_unique<LinearKernel>(shape_of(s));
@@ -251,7 +271,7 @@ class LinearTactic final : public CpuTactic {
     if (a.has_bias && (!is_activation_dtype(s.inputs[bias].dtype) ||
                        (glu && s.inputs[bias + 1].dtype != s.inputs[bias].dtype)))
       return false;
-    return kernels_for_(w.dtype, math_) != nullptr && fits_row(w.dtype, w.shape.back().size);
+    return kernels_for_(w.dtype, math_) != nullptr && rows16_fits(w.dtype, w.shape.back().size);
   }
 
  private:
@@ -265,10 +285,13 @@ class LinearTactic final : public CpuTactic {
     if (r.attrs.has_bias) r.bias_dtype = s.inputs[r.glu ? 3 : 2].dtype;
     r.rows = s.inputs[0].shape[0];
     r.n = w.shape[0].size;
-    r.k = w.shape[1].size;
     r.groups = (r.n + kGroupRows - 1) / kGroupRows;
-    r.group_bytes = rows16_group_bytes(w.dtype, r.k);
-    r.row_bytes = packed_row_bytes(math_, *r.kernels, r.k);
+    r.weights = weights_of(w.dtype, w.shape[1].size, math_);
+    r.row_bytes = packed_row_bytes(math_, *r.kernels, r.weights);
+    for (int i = 0; i < kTileWidths; ++i) {
+      const bool ordered = r.attrs.deterministic && i < 2 && r.kernels->ordered[i] != nullptr;
+      r.tile[i] = ordered ? r.kernels->ordered[i] : r.kernels->tile[i];
+    }
     if (!rows16_is_block(w.dtype)) {
       r.input_bytes = math_ == LinearMath::bf16 ? 2 : 4;
       r.weight_bytes = w.dtype == DType::f32 ? 64 : 32;

@@ -7,13 +7,12 @@
 namespace tokamak {
 namespace {
 
+// Widths whose sums fit the registers; wider ones gain nothing.
 #if defined(__AVX512F__)
 #define TOKAMAK_FLOAT_TILES(f) \
-  {1, 2, 4, 8, 16, 24}, { f(1), f(2), f(4), f(8), f(16), f(24) }
-#define TOKAMAK_INT8_TILES(f) \
-  {1, 2, 4, 8, 12}, { f(1), f(2), f(4), f(8), f(12) }
-#define TOKAMAK_INT16_TILES(f) \
   {1, 2, 4, 8}, { f(1), f(2), f(4), f(8) }
+#define TOKAMAK_INT8_TILES(f) TOKAMAK_FLOAT_TILES(f)
+#define TOKAMAK_INT16_TILES(f) TOKAMAK_FLOAT_TILES(f)
 #else
 #define TOKAMAK_FLOAT_TILES(f) \
   {1, 2, 4, 6}, { f(1), f(2), f(4), f(6) }
@@ -25,25 +24,28 @@ namespace {
 
 template <DType D>
 constexpr LinearKernels float_kernels() {
-#define TOKAMAK_TILE(w) float_tile<D, w>
-  return {TOKAMAK_FLOAT_TILES(TOKAMAK_TILE), pack_f32, finish, 0};
+#define TOKAMAK_TILE(w) float_tile<D, w, kSums<w>>
+  return {TOKAMAK_FLOAT_TILES(TOKAMAK_TILE),
+          {float_tile<D, 1, 1>, float_tile<D, 2, 1>},
+          pack_f32,
+          finish};
 #undef TOKAMAK_TILE
 }
 constexpr LinearKernels bf16_kernels() {
-#define TOKAMAK_TILE(w) bf16_tile<w>
-  return {TOKAMAK_FLOAT_TILES(TOKAMAK_TILE), pack_f32, finish, 0};
+#define TOKAMAK_TILE(w) bf16_tile<w, kSums<w>>
+  return {TOKAMAK_FLOAT_TILES(TOKAMAK_TILE), {bf16_tile<1, 1>, bf16_tile<2, 1>}, pack_f32, finish};
 #undef TOKAMAK_TILE
 }
 template <DType D>
 constexpr LinearKernels int8_kernels() {
 #define TOKAMAK_TILE(w) integer_tile<D, w, 1>
-  return {TOKAMAK_INT8_TILES(TOKAMAK_TILE), pack_digits<D, 1>, finish, x_block_words<D, 1>(1)};
+  return {TOKAMAK_INT8_TILES(TOKAMAK_TILE), {}, pack_digits<D, 1>, finish, digit_words<D, 1>};
 #undef TOKAMAK_TILE
 }
 template <DType D>
 constexpr LinearKernels int16_kernels() {
 #define TOKAMAK_TILE(w) integer_tile<D, w, 2>
-  return {TOKAMAK_INT16_TILES(TOKAMAK_TILE), pack_digits<D, 2>, finish, x_block_words<D, 2>(1)};
+  return {TOKAMAK_INT16_TILES(TOKAMAK_TILE), {}, pack_digits<D, 2>, finish, digit_words<D, 2>};
 #undef TOKAMAK_TILE
 }
 
@@ -58,15 +60,33 @@ template <int G>
 [[maybe_unused]] const LinearKernels* integer_kernels_for(DType weight) {
   switch (weight) {
     case DType::q4_0:
+    case DType::int4_g64:
+    case DType::int4_g128:
+    case DType::int4_row:
       return integer_table<DType::q4_0, G>();
     case DType::q4_1:
+    case DType::int4a_g64:
+    case DType::int4a_g128:
+    case DType::int4a_row:
       return integer_table<DType::q4_1, G>();
+    case DType::q8_0:
+    case DType::int8_g64:
+    case DType::int8_g128:
+    case DType::int8_row:
+      return integer_table<DType::q8_0, G>();
+    case DType::int8a_g32:
+    case DType::int8a_g64:
+    case DType::int8a_g128:
+    case DType::int8a_row:
+      return integer_table<DType::int8a_g32, G>();
     case DType::q5_0:
       return integer_table<DType::q5_0, G>();
     case DType::q5_1:
       return integer_table<DType::q5_1, G>();
-    case DType::q8_0:
-      return integer_table<DType::q8_0, G>();
+    case DType::q2_k:
+      return integer_table<DType::q2_k, G>();
+    case DType::q3_k:
+      return integer_table<DType::q3_k, G>();
     case DType::q4_k:
       return integer_table<DType::q4_k, G>();
     case DType::q5_k:

@@ -2,11 +2,11 @@
 // A tile is `width` tokens; its activations are packed (pack) so that kernels read them in order:
 //   f32   [k][width] f32
 //   bf16  [(k+1)/2][width] pairs of bf16
-//   int16, int8  per 32 inputs: digits (2, 1) times int32 q[8][width] (4 inputs each), f32
-//         scale[width], then per scale of the weight block (1, q6_k 2) and digit a
-//         correction[width]: int32 -offset * sum(q); formats with a minimum have f32 scale *
-//         sum(x / scale) in the first. An input is scale * (254 * q[first] + q[second]), or scale *
-//         q.
+//   int16, int8  per span of blocks (32 inputs) that share an activation scale: per run of blocks
+//         that share a weight scale int32 q[blocks][digits 2, 1][8][width] (4 inputs each) and the
+//         run's corrections, int32 [scales of a block: 1 or 2][digits][width] -offset * sum(q);
+//         formats with a minimum have f32 sum(x / scale) [1 or 2][width] instead; then f32
+//         scale[width]. An input is scale * (256 * q[first] + q[second]), or scale * q.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,15 +18,24 @@ namespace tokamak {
 
 enum class LinearMath : uint8_t { f32, bf16, int16, int8 };
 
-// acc[group][width][16] = sums over k inputs of `groups` groups, the first at w, the others
-// group_bytes apart; with add these are added to what acc holds. Float weights may be cut into
-// stretches of an even number of inputs; block formats are summed over all inputs in one call.
-using LinearTileFn = void (*)(const std::byte* w, size_t group_bytes, int64_t groups,
+// What the kernels need to know of a weight, beside its bytes.
+struct LinearWeights {
+  int64_t k = 0;
+  size_t group_bytes = 0;
+  size_t scale_bytes = 0;  // block formats: of a group's scale section
+  int record_bytes = 0;    // from one run's scale record to the next one's; 0: one for all
+  int run = 1, span = 1;   // blocks of 32 inputs: span a multiple of run, at most 8
+};
+
+// acc[group][width][16] = sums over k inputs of `groups` groups, the first at w; with add these are
+// added to what acc holds. Float weights may be cut into stretches of an even number of inputs;
+// block formats are summed over all inputs in one call.
+using LinearTileFn = void (*)(const LinearWeights& m, const std::byte* w, int64_t groups,
                               const std::byte* x, int64_t k, bool add, float* acc);
 // Packs inputs [k_begin, k_end) of `tokens` <= width rows of x (stride floats apart; the others are
-// zero) into the tile. k_begin is a multiple of 32.
-using LinearPackFn = void (*)(const float* x, int64_t stride, int tokens, int width,
-                              int64_t k_begin, int64_t k_end, int64_t k, std::byte* tile);
+// zero) into the tile. k_begin is a multiple of 256.
+using LinearPackFn = void (*)(const LinearWeights& m, const float* x, int64_t stride, int tokens,
+                              int width, int64_t k_begin, int64_t k_end, std::byte* tile);
 
 // y[t][0 … columns) of one group: activation(a + bias_a) [* (b + bias_b)] [+ residual].
 struct LinearFinish {
@@ -43,15 +52,18 @@ struct LinearFinish {
 using LinearFinishFn = void (*)(const LinearFinish& f, const float* acc_a, const float* acc_b,
                                 int tokens, int columns);
 
-inline constexpr int kMaxTileWidth = 24;
-inline constexpr int kTileWidths = 6;
+inline constexpr int kMaxTileWidth = 8;
+inline constexpr int kTileWidths = 4;
 
 struct LinearKernels {
   int widths[kTileWidths] = {};  // ascending; unused: 0
   LinearTileFn tile[kTileWidths] = {};
+  // Instead of the first ones where a token's sums must not depend on the width; null: they do not.
+  LinearTileFn ordered[2] = {};
   LinearPackFn pack = nullptr;
   LinearFinishFn finish = nullptr;
-  int block_words = 0;  // int16, int8: 4-byte words per 32 inputs of a token
+  // int16, int8: 4-byte words of a token's first `blocks` blocks.
+  int64_t (*words)(const LinearWeights& m, int64_t blocks) = nullptr;
 };
 
 // Null where the level has no kernel for this weight type in this arithmetic.

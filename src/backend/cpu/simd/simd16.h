@@ -110,6 +110,13 @@ TOKAMAK_INLINE F16x load_i8(const void* p) {
   return {
       _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
 }
+// Bits kShift … kShift+3 of sixteen bytes.
+template <int kShift>
+TOKAMAK_INLINE F16x load_u4(const void* p) {
+  const __m512i v = _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return {
+      _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi32(15)))};
+}
 
 // Lane i: the sum of a[i].
 TOKAMAK_INLINE F16x sums_of(const F16x (&a)[16]) {
@@ -327,6 +334,12 @@ TOKAMAK_INLINE F16x load_u8(const void* p) {
 TOKAMAK_INLINE F16x load_i8(const void* p) {
   const __m128i b = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return to_float({_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))});
+}
+template <int kShift>
+TOKAMAK_INLINE F16x load_u4(const void* p) {
+  const __m128i b = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  const __m128i v = _mm_and_si128(_mm_srli_epi16(b, kShift), _mm_set1_epi8(15));
+  return to_float({_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))});
 }
 TOKAMAK_INLINE __m256 sums_of_eight(const F16x* a) {
   const auto half = [a](int i) __attribute__((always_inline)) {
