@@ -13,7 +13,7 @@ ALLOWED = {
     "graph": {"base", "ops"},
     "nn": {"base", "ops", "graph"},
     "models": {"base", "ops", "graph", "nn", "formats"},
-    "convert": {"base", "formats", "models"},
+    "convert": {"base", "formats", "models", "quant"},
     "quant": {"base", "formats", "ops", "graph"},
     "engine": {"base", "ops"},
     "backend": {"base", "ops"},

@@ -3,7 +3,9 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/error.h"
 #include "cli/command.h"
+#include "cli/quant_options.h"
 #include "convert/convert.h"
 
 namespace tokamak::cli {
@@ -11,7 +13,9 @@ namespace tokamak::cli {
 Run declare_convert(CLI::App& app) {
   struct Flags {
     ConvertOptions options;
-    bool keep_quantized = true;
+    bool keep_quantized = true, use_weight_only = false;
+    std::string precision;
+    QuantOptions quant;
   };
   auto flags = std::make_shared<Flags>();
   ConvertOptions& o = flags->options;
@@ -30,10 +34,24 @@ Run declare_convert(CLI::App& app) {
   app.add_flag("--int8_kv_cache", o.int8_kv_cache,
                "builds of this checkpoint keep keys and values in int8, with a scale per head and "
                "token");
+  app.add_flag("--use_weight_only", flags->use_weight_only,
+               "quantize the linear layers' weights on the way");
+  app.add_option("--weight_only_precision", flags->precision,
+                 "with --use_weight_only: int8 (default), int4")
+      ->check(CLI::IsMember({"int8", "int4"}));
+  add_quant_options(app, flags->quant);
   app.add_flag("--overwrite", o.overwrite, "replace an output directory that exists");
   return [flags, keep] {
-    if (keep->count() > 0) flags->options.keep_quantized = flags->keep_quantized;
-    convert(flags->options);
+    ConvertOptions& options = flags->options;
+    if (keep->count() > 0) options.keep_quantized = flags->keep_quantized;
+    if (!flags->use_weight_only && (!flags->precision.empty() || flags->quant.any()))
+      fail("flags of quantization were given without --use_weight_only");
+    if (flags->use_weight_only) {
+      options.quant = flags->quant.recipe(flags->precision == "int4" ? "int4_wo" : "int8_wo");
+      options.quant.keep_quantized = keep->count() > 0 && flags->keep_quantized;
+    }
+    const QuantReport report = convert(options);
+    if (flags->use_weight_only) print_quant_report(report);
     return 0;
   };
 }

@@ -3,6 +3,7 @@
 namespace tokamak::cli {
 
 Run declare_convert(CLI::App& app);
+Run declare_quantize(CLI::App& app);
 Run declare_build(CLI::App& app);
 Run declare_run(CLI::App& app);
 Run declare_chat(CLI::App& app);
@@ -20,8 +21,15 @@ constexpr Command kCommands[] = {
     {"convert", "Published model (HF directory or GGUF) → checkpoint",
      "  tokamak convert --model_dir Llama-3.2-1B --output_dir ckpt --dtype bfloat16\n"
      "  tokamak convert --model_dir SmolLM2.Q4_1.gguf --output_dir ckpt\n"
-     "  tokamak convert --model_dir Llama-3.1-8B --output_dir ckpt --tp_size 2",
+     "  tokamak convert --model_dir Llama-3.1-8B --output_dir ckpt --tp_size 2\n"
+     "  tokamak convert --model_dir Llama-3.1-8B --output_dir ckpt --use_weight_only "
+     "--weight_only_precision int4 --group_size 64",
      declare_convert},
+    {"quantize", "Checkpoint or published model → checkpoint with int8 or int4 weights",
+     "  tokamak quantize --checkpoint_dir ckpt --output_dir ckpt8 --qformat int8_wo\n"
+     "  tokamak quantize --model_dir Qwen3-4B --output_dir ckpt4 --qformat int4_wo --group_size 32 "
+     "--has_zero_point --exclude_modules mlp.proj",
+     declare_quantize},
     {"build", "Checkpoint → engine, fused and tuned for this machine",
      "  tokamak build --checkpoint_dir ckpt --output_dir engine\n"
      "  tokamak build --checkpoint_dir ckpt --output_dir engine --max_batch_size 16 "

@@ -5,6 +5,9 @@
 #include <optional>
 #include <string>
 
+#include "quant/recipe.h"
+#include "quant/report.h"
+
 namespace tokamak {
 
 struct ConvertOptions {
@@ -15,10 +18,12 @@ struct ConvertOptions {
   int workers = 0;                     // threads; 0: one per core, at most 8
   std::optional<bool> keep_quantized;  // GGUF blocks stay as they are; default: yes with dtype auto
   bool int8_kv_cache = false;          // config.json asks builds for an int8 KV cache
+  QuantRecipe quant;                   // weight-only quantization on the way; default: none
   bool overwrite = false;
 };
 
-// Throws Error for anything wrong with the model or the options; then nothing is left behind.
-void convert(const ConvertOptions& options);
+// Throws Error for anything wrong with the model or the options; then nothing is left behind. The
+// report tells what options.quant changed.
+QuantReport convert(const ConvertOptions& options);
 
 }  // namespace tokamak

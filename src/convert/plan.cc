@@ -40,7 +40,7 @@ Pieces pieces_of(const CheckedRule& c) {
 class Planner {
  public:
   Planner(const ModelSource& source, const ConvertOptions& options)
-      : source_(source), options_(options) {
+      : source_(source), options_(options), policy_(options.quant, source.config) {
     plan_.config = source.config;
     ModelConfig& c = plan_.config;
     if (options.dtype != "auto") c.dtype = parse_plain(options.dtype);
@@ -54,7 +54,10 @@ class Planner {
     rules_ = check_source(source_, plan_.warnings);
     for (int pp = 0; pp < options_.pp_size; ++pp)
       for (int tp = 0; tp < options_.tp_size; ++tp) plan_rank(pp, tp);
-    if (any_blocks_) plan_.config.quantization.quant_algo = "GGUF";
+    if (options_.quant)
+      finish_quantization();
+    else if (any_blocks_)
+      plan_.config.quantization.quant_algo = "GGUF";
     if (const int64_t padded = padded_vocabulary(plan_.config, options_.tp_size);
         padded != plan_.config.vocab_size)
       plan_.config.extra["vocab_size_padded"] = std::to_string(padded);
@@ -68,10 +71,41 @@ class Planner {
     fail("--dtype is '{}'; expected auto, float32, float16 or bfloat16", text);
   }
 
-  DType output_dtype(const CheckedRule& c) const {
+  // What a tensor becomes when no recipe concerns it.
+  DType unquantized_dtype(const CheckedRule& c) const {
     if (c.rule.is_norm) return DType::f32;
     if (is_block_format(c.source->dtype) && keep_) return c.source->dtype;
     return plan_.config.dtype;
+  }
+
+  // parts: among how many ranks the columns are split.
+  DType output_dtype(const CheckedRule& c, int parts) {
+    return policy_.dtype_of(c.rule.target, c.rule.columns > 0, c.rule.columns / parts,
+                            c.source->dtype, unquantized_dtype(c), parts);
+  }
+
+  void finish_quantization() {
+    policy_.check_excluded();
+    policy_.check_any();
+    policy_.describe(plan_.config.quantization);
+    QuantReport& r = plan_.report;
+    r.format = name(options_.quant.dtype());
+    r.notices = policy_.notices();
+    for (const auto& rank : plan_.ranks)
+      for (const OutputTensor& t : rank) count_tensor(t, r);
+  }
+
+  static void count_tensor(const OutputTensor& t, QuantReport& r) {
+    const bool same = std::all_of(t.pieces.begin(), t.pieces.end(),
+                                  [&](const Piece& p) { return p.source->dtype == t.dtype; });
+    if (!is_block_format(t.dtype) || same) {
+      ++r.kept;
+      r.kept_bytes += t.bytes();
+      return;
+    }
+    ++r.quantized;
+    for (const Piece& p : t.pieces) r.quantized_before += p.matrix_bytes();
+    r.quantized_after += t.bytes();
   }
 
   bool in_stage(const std::string& name, int pp) const {
@@ -85,12 +119,15 @@ class Planner {
 
   OutputTensor shard(const CheckedRule& c, int tp) {
     const WeightRule& r = c.rule;
-    OutputTensor t{r.target,       output_dtype(c), r.rows, std::max<int64_t>(1, r.columns),
-                   r.columns == 0, pieces_of(c)};
+    const int64_t columns = std::max<int64_t>(1, r.columns);
+    const Share share = share_of(r, plan_.config, tp, options_.tp_size);
+    const bool split = options_.tp_size > 1 && r.shard == Shard::columns;
+    OutputTensor t{
+        {r.target, output_dtype(c, split ? options_.tp_size : 1), r.rows, columns, r.columns == 0},
+        pieces_of(c)};
     if (options_.tp_size > 1) {
-      const Share share = share_of(r, plan_.config, tp, options_.tp_size);
-      if (r.shard == Shard::columns) {
-        check_block_border(c, t.dtype, share.count);
+      if (split) {
+        if (t.dtype == c.source->dtype) check_block_border(c, t.dtype, share.count);
         t.pieces = take_columns(std::move(t.pieces), share.begin, share.count);
         t.columns = share.count;
       } else {
@@ -154,6 +191,7 @@ class Planner {
 
   const ModelSource& source_;
   const ConvertOptions& options_;
+  QuantPolicy policy_;
   ConvertPlan plan_;
   std::vector<CheckedRule> rules_;
   bool keep_ = true, any_blocks_ = false;

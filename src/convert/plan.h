@@ -5,6 +5,7 @@
 
 #include "convert/convert.h"
 #include "convert/model_source.h"
+#include "formats/checkpoint_writer.h"
 
 namespace tokamak {
 
@@ -19,6 +20,10 @@ struct Piece {
   float add = 0;
 
   int64_t source_columns() const { return source->shape.rank() == 1 ? 1 : source->shape[1]; }
+  uint64_t matrix_bytes() const {  // in the source, cut blocks in proportion
+    return source->row_bytes() * static_cast<uint64_t>(rows) * static_cast<uint64_t>(columns) /
+           static_cast<uint64_t>(source_columns());
+  }
   int64_t source_row(int64_t i) const {
     const int64_t r = row + i;
     if (paired_head == 0) return r;
@@ -28,21 +33,16 @@ struct Piece {
 };
 using Pieces = std::vector<Piece>;
 
-struct OutputTensor {
-  std::string name;
-  DType dtype = DType::f32;
-  int64_t rows = 0, columns = 1;  // rows below the pieces' own are zeros (a padded vocabulary)
-  bool vector = false;
+// Rows below the pieces' own are zeros (a padded vocabulary).
+struct OutputTensor : CheckpointTensor {
   Pieces pieces;
-
-  size_t row_bytes() const { return tokamak::row_bytes(dtype, columns); }
-  size_t bytes() const { return row_bytes() * static_cast<size_t>(rows); }
 };
 
 struct ConvertPlan {
   ModelConfig config;                            // of the checkpoint
   std::vector<std::vector<OutputTensor>> ranks;  // tensors of each rank
   std::vector<std::string> warnings;
+  QuantReport report;
   size_t bytes() const;
 };
 

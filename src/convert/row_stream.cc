@@ -1,18 +1,46 @@
 #include "convert/row_stream.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/block_codec.h"
 #include "base/error.h"
 #include "convert/sharding.h"
+#include "quant/quantize_rows.h"
 
 namespace tokamak {
+namespace {
+
+// Columns [begin, end) in whole blocks around a piece's own.
+struct Span {
+  int64_t begin, end;
+  bool cut;
+};
+
+Span whole_blocks(const Piece& p) {
+  const int64_t block = row_step(p.source->dtype);
+  const int64_t begin = p.column / block * block;
+  const int64_t end = (p.column + p.columns + block - 1) / block * block;
+  return {begin, end, begin != p.column || end != p.column + p.columns};
+}
+
+const std::byte* place(const Piece& p, int64_t row, int64_t column) {
+  const DType from = p.source->dtype;
+  return p.source->data + static_cast<size_t>(row) * row_bytes(from, p.source_columns()) +
+         row_bytes(from, column);
+}
+
+}  // namespace
 
 void RowStream::produce(const OutputTensor& tensor, int64_t first, int64_t count, std::byte* out) {
   const size_t row_bytes = tensor.row_bytes();
   int64_t done = 0;
   for (const Piece& piece : take_rows(tensor.pieces, first, count)) {
-    produce_piece(piece, tensor.dtype, out + static_cast<size_t>(done) * row_bytes);
+    std::byte* at = out + static_cast<size_t>(done) * row_bytes;
+    if (is_block_format(tensor.dtype) && piece.source->dtype != tensor.dtype)
+      quantize_piece(piece, tensor, first + done, at);
+    else
+      produce_piece(piece, tensor.dtype, at);
     done += piece.rows;
   }
   std::memset(out + static_cast<size_t>(done) * row_bytes, 0,
@@ -21,19 +49,12 @@ void RowStream::produce(const OutputTensor& tensor, int64_t first, int64_t count
 
 void RowStream::produce_piece(const Piece& p, DType dtype, std::byte* out) {
   const int64_t width = p.source_columns();
-  const DType from = p.source->dtype;
-  const size_t in_row = row_bytes(from, width);
   if (p.columns == width && p.paired_head == 0) {  // one run
-    const std::byte* in = p.source->data + static_cast<size_t>(p.row) * in_row;
-    convert_run(p, dtype, in, p.rows * width, out);
-    source_.release({in, static_cast<size_t>(p.rows) * in_row});
+    convert_run(p, dtype, place(p, p.row, 0), p.rows * width, out);
+    release_rows(p, p.row, p.row + p.rows);
     return;
   }
-  const int block = info(from).block_elems;
-  // Columns that begin or end inside a block: the blocks around them are read, and more is cut off.
-  const int64_t begin = p.column / block * block;
-  const int64_t end = (p.column + p.columns + block - 1) / block * block;
-  const bool cut = begin != p.column || end != p.column + p.columns;
+  const auto [begin, end, cut] = whole_blocks(p);  // more than wanted is converted, then cut off
   const size_t out_row = bytes_of(dtype, p.columns);
   std::vector<std::byte> wide(cut ? bytes_of(dtype, end - begin) : 0);
   int64_t low = INT64_MAX, high = 0;
@@ -41,14 +62,32 @@ void RowStream::produce_piece(const Piece& p, DType dtype, std::byte* out) {
     const int64_t row = p.source_row(i);
     low = std::min(low, row);
     high = std::max(high, row + 1);
-    const std::byte* in =
-        p.source->data + static_cast<size_t>(row) * in_row + bytes_of(from, begin);
-    convert_run(p, dtype, in, end - begin, cut ? wide.data() : out);
+    convert_run(p, dtype, place(p, row, begin), end - begin, cut ? wide.data() : out);
     if (cut) std::memcpy(out, wide.data() + bytes_of(dtype, p.column - begin), out_row);
   }
-  if (low < high)
-    source_.release({p.source->data + static_cast<size_t>(low) * in_row,
-                     static_cast<size_t>(high - low) * in_row});
+  release_rows(p, low, high);
+}
+
+// first: the number of the first row in the tensor, for messages.
+void RowStream::quantize_piece(const Piece& p, const OutputTensor& tensor, int64_t first,
+                               std::byte* out) {
+  const Span span = whole_blocks(p);
+  int64_t low = INT64_MAX, high = 0;
+  for (int64_t i = 0; i < p.rows; ++i, out += tensor.row_bytes()) {
+    const int64_t row = p.source_row(i);
+    low = std::min(low, row);
+    high = std::max(high, row + 1);
+    const float* values = read_run(p, place(p, row, span.begin), span.end - span.begin);
+    quantize_weight_row(tensor.dtype, values + (p.column - span.begin), p.columns, out, tensor.name,
+                        first + i);
+  }
+  release_rows(p, low, high);
+}
+
+void RowStream::release_rows(const Piece& p, int64_t low, int64_t high) const {
+  if (low >= high) return;
+  const std::byte* begin = place(p, low, 0);
+  source_.release({begin, static_cast<size_t>(place(p, high, 0) - begin)});
 }
 
 void RowStream::convert_run(const Piece& p, DType dtype, const std::byte* in, int64_t elems,
@@ -59,11 +98,16 @@ void RowStream::convert_run(const Piece& p, DType dtype, const std::byte* in, in
     return;
   }
   TOKAMAK_ASSERT(!is_block_format(dtype));
+  quantize_row(dtype, read_run(p, in, elems), out, elems);
+}
+
+// The values of a run, with what the rule adds.
+const float* RowStream::read_run(const Piece& p, const std::byte* in, int64_t elems) {
   if (floats_.size() < static_cast<size_t>(elems)) floats_.resize(static_cast<size_t>(elems));
-  dequantize_row(from, in, floats_.data(), elems);
+  dequantize_row(p.source->dtype, in, floats_.data(), elems);
   if (p.add != 0)
     for (int64_t i = 0; i < elems; ++i) floats_[static_cast<size_t>(i)] += p.add;
-  quantize_row(dtype, floats_.data(), out, elems);
+  return floats_.data();
 }
 
 }  // namespace tokamak

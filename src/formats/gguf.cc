@@ -69,7 +69,7 @@ Placed read_tensor_info(GgufCursor& in, const std::string& file) {
   }
   p.view.shape = Shape(std::span<const int64_t>(shape));
   p.view.dtype = tensor_dtype(in.number<uint32_t>("a tensor format"), file, p.name);
-  const int block = info(p.view.dtype).block_elems;
+  const int block = row_step(p.view.dtype);
   const int64_t row = rank ? shape.back() : 1;
   if (row % block != 0)
     fail("'{}': tensor '{}': rows of {} elements do not divide into blocks of {} ({})", file,

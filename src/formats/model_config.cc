@@ -116,6 +116,18 @@ void validate_rope(const ModelConfig& c, const std::string& source) {
          source, r.short_factor.size(), r.long_factor.size(), half);
 }
 
+void validate_quantization(const QuantizationConfig& q, const std::string& source) {
+  check_one_of(source, "quantization.quant_algo", q.quant_algo, {"", "GGUF", "W8A16", "W4A16"});
+  check_one_of(source, "quantization.kv_cache_quant_algo", q.kv_cache_quant_algo, {"", "INT8"});
+  const int64_t g = q.group_size;
+  if (g != 0 && g != -1 && g != 32 && g != 64 && g != 128)
+    fail("'{}': quantization.group_size is {}, expected 32, 64, 128 or -1 (a whole row)", source,
+         g);
+  if (q.pre_quant_scale)
+    fail("'{}': quantization.pre_quant_scale is true; scales of activations are not supported",
+         source);
+}
+
 void validate_layers(const ModelConfig& c, const std::string& source) {
   const auto per_layer = [&](const char* field, size_t found) {
     if (found != 0 && found != static_cast<size_t>(c.num_hidden_layers))
@@ -153,6 +165,7 @@ void ModelConfig::validate(const std::string& source) const {
                {"float32", "float16", "bfloat16"});
   validate_rope(*this, source);
   validate_layers(*this, source);
+  validate_quantization(quantization, source);
   check_range(source, "mapping.tp_size", mapping.tp_size, 4096);
   check_range(source, "mapping.pp_size", mapping.pp_size, 4096);
   for (double v : {attention_scale, attention_softcap, final_softcap})

@@ -1,0 +1,68 @@
+// tokamak quantize: a checkpoint or a published model → a checkpoint with int8 or int4 weights.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/quant_options.h"
+#include "convert/convert.h"
+#include "quant/quantize.h"
+
+namespace tokamak::cli {
+namespace {
+
+struct Flags {
+  std::string checkpoint_dir, model_dir, output_dir, qformat, dtype = "auto";
+  QuantOptions quant;
+  int tp_size = 1, pp_size = 1, workers = 0;
+  bool overwrite = false;
+};
+
+QuantReport quantize(const Flags& f) {
+  const QuantRecipe recipe = f.quant.recipe(f.qformat);
+  if (f.checkpoint_dir.empty() == f.model_dir.empty())
+    fail("give --checkpoint_dir or --model_dir, one of them");
+  if (!f.model_dir.empty()) {
+    ConvertOptions o;
+    o.model = f.model_dir;
+    o.output_dir = f.output_dir;
+    o.dtype = f.dtype;
+    o.tp_size = f.tp_size;
+    o.pp_size = f.pp_size;
+    o.workers = f.workers;
+    o.quant = recipe;
+    o.overwrite = f.overwrite;
+    return convert(o);
+  }
+  if (f.dtype != "auto" || f.tp_size != 1 || f.pp_size != 1)
+    fail("--dtype, --tp_size and --pp_size go with --model_dir; a checkpoint keeps its own");
+  return quantize_checkpoint({f.checkpoint_dir, f.output_dir, recipe, f.workers, f.overwrite});
+}
+
+}  // namespace
+
+Run declare_quantize(CLI::App& app) {
+  auto f = std::make_shared<Flags>();
+  app.add_option("--checkpoint_dir", f->checkpoint_dir, "checkpoint to quantize, or");
+  app.add_option("--model_dir", f->model_dir, "Hugging Face directory or .gguf file");
+  app.add_option("--output_dir", f->output_dir, "checkpoint directory to write")->required();
+  app.add_option("--qformat", f->qformat, "int8_wo, int4_wo")->required();
+  add_quant_options(app, f->quant);
+  app.add_option("--dtype", f->dtype,
+                 "with --model_dir: of what stays plain: auto, float32, float16, bfloat16")
+      ->capture_default_str();
+  app.add_option("--tp_size", f->tp_size, "with --model_dir: tensor parallel ranks")
+      ->capture_default_str();
+  app.add_option("--pp_size", f->pp_size, "with --model_dir: pipeline stages")
+      ->capture_default_str();
+  app.add_option("--workers", f->workers, "threads; 0: one per core")->capture_default_str();
+  app.add_flag("--overwrite", f->overwrite, "replace an output directory that exists");
+  return [f] {
+    print_quant_report(quantize(*f));
+    return 0;
+  };
+}
+
+}  // namespace tokamak::cli

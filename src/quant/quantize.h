@@ -1,0 +1,20 @@
+// A checkpoint → the same checkpoint with its linear weights in a weight-only format.
+#pragma once
+#include <filesystem>
+
+#include "quant/recipe.h"
+#include "quant/report.h"
+
+namespace tokamak {
+
+struct QuantizeOptions {
+  std::filesystem::path checkpoint_dir, output_dir;
+  QuantRecipe recipe;
+  int workers = 0;  // threads; 0: one per core, at most 8
+  bool overwrite = false;
+};
+
+// Every rank's file, piece by piece. Error for anything wrong; then nothing is left behind.
+QuantReport quantize_checkpoint(const QuantizeOptions& options);
+
+}  // namespace tokamak

@@ -1,0 +1,60 @@
+// What weight-only quantization is asked to do, and which tensors of a checkpoint that concerns.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/model_config.h"
+
+namespace tokamak {
+
+struct QuantRecipe {
+  int bits = 0;                 // 8 or 4; 0: nothing is quantized
+  int64_t group_size = -1;      // inputs that share a scale: 32, 64, 128; -1: a whole row
+  bool has_zero_point = false;  // a minimum beside the scale
+  std::vector<std::string> exclude_modules;  // "attention.dense", "transformer.layers.0.*"
+  bool quantize_lm_head = false, quantize_embedding = false;
+  bool keep_quantized = false;  // what is in blocks already stays in them
+
+  explicit operator bool() const { return bits > 0; }
+  DType dtype() const {
+    return group_dtype(bits, group_size < 0 ? 0 : int(group_size), has_zero_point);
+  }
+};
+
+// Default groups: a whole row for int8 (TensorRT-LLM's int8_wo), 128 for int4. Errors name the
+// flag. qformat: "int8_wo", "int4_wo".
+QuantRecipe make_recipe(const std::string& qformat, std::optional<int64_t> group_size);
+
+// Chooses the dtype of each tensor by the names of the checkpoint.
+class QuantPolicy {
+ public:
+  QuantPolicy(const QuantRecipe& recipe, const ModelConfig& config);
+
+  // Of a tensor with layers numbered over the whole model: what it becomes, or `stays` when the
+  // recipe leaves it alone. columns: of the part that one of `parts` ranks has. Error when groups
+  // do not fit: names the tensor, its size and the groups that would do.
+  DType dtype_of(const std::string& tensor, bool matrix, int64_t columns, DType source, DType stays,
+                 int parts = 1);
+  // Error when an excluded module matched nothing; it names the modules there are.
+  void check_excluded() const;
+  void check_any() const;  // Error when nothing was left to quantize
+  // What config.json says of the result.
+  void describe(QuantizationConfig& out) const;
+  // Things worth a warning about this recipe, one line each.
+  std::vector<std::string> notices() const;
+
+ private:
+  bool excluded(const std::string& module);
+  std::string sizes_that_fit(int64_t columns) const;
+  const QuantRecipe recipe_;
+  const bool tied_;
+  DType target_ = DType::f32;
+  std::vector<bool> matched_;
+  std::vector<std::string> modules_;  // linear layers seen, without their layer
+  int64_t chosen_ = 0;                // tensors in the target format
+  int64_t requantized_ = 0;           // tensors that were in blocks before
+  std::string requantized_example_;
+};
+
+}  // namespace tokamak
