@@ -29,6 +29,12 @@ struct LLMOptions {
   bool keep_quantized = true;           // GGUF blocks stay as they are
   std::string kv_cache_dtype = "auto";  // for models that must be built first
   bool tuning = true;                   // likewise
+  // Likewise: bits that linears keep of activations: auto, 8, 16, or kinds of linear that get 8
+  // ("gate_up,down"; also qkv, attention_out, lm_head, other).
+  std::string activation_bits = "auto";
+  // Logits of a sequence do not depend on others of the batch, on chunks or on workers, bit for
+  // bit; at some cost in speed.
+  bool deterministic = false;
   int64_t max_num_tokens = 0;           // tokens of one step; 0: the engine's limit
   std::string weights = "auto";         // map the engine file, copy it into huge pages, or auto
   int64_t kv_cache_tokens = 0;          // room in the KV cache; 0: as much as the requests need

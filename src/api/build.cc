@@ -59,6 +59,8 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   compile.limits = make_limits(options, config);
   compile.kv_dtype = kv_dtype(options, config);
   compile.tune = options.tuning;
+  compile.activation_bits = options.activation_bits;
+  compile.deterministic = options.deterministic;
   compile.debug_tensors = options.debug_tensors;
   Graph graph = build_decoder(config, lookup, backend.activation_dtype(config.dtype));
 
@@ -76,6 +78,8 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   engine.limits = compile.limits;
   engine.kv_cache_dtype = compile.kv_dtype;
   engine.debug_tensors = compile.debug_tensors;
+  engine.activation_bits = compile.activation_bits;
+  engine.deterministic = compile.deterministic;
   engine.device = backend.properties().name;
   engine.isa = backend.properties().isa;
   write_file(directory.path() / "config.json", engine.to_json().dump(2) + "\n");

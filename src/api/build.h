@@ -15,6 +15,9 @@ struct BuildOptions {
   int64_t max_beam_width = 0;
   std::string kv_cache_dtype = "auto";  // auto: float32 for float32 checkpoints, else float16
   bool tuning = true;
+  // Of linears: auto, 8, 16, or the kinds of linear that get 8 (engine/numerics.h).
+  std::string activation_bits = "auto";
+  bool deterministic = false;  // tactics whose results do not depend on the rest of the step
   std::filesystem::path timing_cache;  // read when it exists, and written
   std::string debug_tensors;
   std::string device = "cpu";

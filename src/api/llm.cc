@@ -53,6 +53,7 @@ SessionOptions session_options(const LLMOptions& o) {
   SessionOptions s;
   s.max_num_tokens = o.max_num_tokens;
   s.kv_tokens = o.kv_cache_tokens;
+  s.deterministic = o.deterministic;
   if (o.weights != "auto" && o.weights != "map" && o.weights != "copy")
     fail("weights '{}': known: auto, map, copy", o.weights);
   if (o.weights != "auto") s.copy_weights = o.weights == "copy";

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "convert/convert.h"
 #include "engine/engine_config.h"
+#include "engine/numerics.h"
 #include "formats/atomic_output.h"
 #include "tokamak/version.h"
 
@@ -50,10 +51,10 @@ bool is_checkpoint(const fs::path& model) {
 }
 
 std::string cache_name(const fs::path& model, const LLMOptions& o, const Backend& backend) {
-  const std::string key =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", fingerprint(model), o.dtype, o.keep_quantized,
-                  o.kv_cache_dtype, o.tuning, o.max_num_tokens, o.debug_tensors,
-                  backend.properties().key, kEngineFormat, kKernelVersion);
+  const std::string key = fmt::format(
+      "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", fingerprint(model), o.dtype, o.keep_quantized,
+      o.kv_cache_dtype, o.tuning, o.activation_bits, o.deterministic, o.max_num_tokens,
+      o.debug_tensors, backend.properties().key, kEngineFormat, kKernelVersion);
   const fs::path whole = fs::canonical(model);
   return fmt::format("{}-{:016x}", whole.stem().string(), hash(key));
 }
@@ -86,6 +87,14 @@ struct Scratch {
   }
 };
 
+void check_activation_bits(const fs::path& engine, const std::string& wanted) {
+  const std::string built = read_engine_config(engine).activation_bits;
+  if (kinds_of_8_bits(wanted) != kinds_of_8_bits(built))
+    fail(
+        "engine '{}' was built with --activation_bits {}; build it again with --activation_bits {}",
+        engine.string(), built, wanted);
+}
+
 }  // namespace
 
 fs::path engine_of(const fs::path& model, const LLMOptions& options, Backend& backend) {
@@ -99,6 +108,7 @@ fs::path engine_of(const fs::path& model, const LLMOptions& options, Backend& ba
     if (!options.debug_tensors.empty() && read_engine_config(model).debug_tensors.empty())
       fail("engine '{}' was built without debug tensors; build it with --debug_tensors '{}'",
            model.string(), options.debug_tensors);
+    if (options.activation_bits != "auto") check_activation_bits(model, options.activation_bits);
     return model;
   }
 
@@ -129,6 +139,8 @@ fs::path engine_of(const fs::path& model, const LLMOptions& options, Backend& ba
   build_options.output_dir = engine;
   build_options.kv_cache_dtype = options.kv_cache_dtype;
   build_options.tuning = options.tuning;
+  build_options.activation_bits = options.activation_bits;
+  build_options.deterministic = options.deterministic;
   build_options.max_num_tokens = options.max_num_tokens;
   build_options.timing_cache = root / "timing.cache";
   build_options.debug_tensors = options.debug_tensors;

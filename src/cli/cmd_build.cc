@@ -17,11 +17,16 @@ Run declare_build(CLI::App& app) {
   app.add_option("--max_seq_len", o->max_seq_len, "Prompt and answer together (default 2048)");
   app.add_option("--max_num_tokens", o->max_num_tokens, "Tokens of one step (default 512)");
   app.add_option("--max_beam_width", o->max_beam_width, "Beams to tune for (default 1)");
-  app.add_option("--kv_cache_dtype", o->kv_cache_dtype,
-                 "auto, float32, float16, bfloat16 or int8 (a scale per head and token)")
+  app.add_option("--kv_cache_dtype", o->kv_cache_dtype, "auto, float32, float16, bfloat16 or int8 (a scale per head and token)")
       ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16", "int8"}))
       ->capture_default_str();
   app.add_flag("!--no_tuning", o->tuning, "Choose tactics by estimate instead of by timing");
+  app.add_option("--activation_bits", o->activation_bits,
+                 "Of linears: auto, 8, 16, or the kinds that get 8, e.g. gate_up,down (qkv, "
+                 "attention_out, gate_up, down, lm_head, other)")
+      ->capture_default_str();
+  app.add_flag("--deterministic", o->deterministic,
+               "Results that do not depend on batch, chunks or workers, bit for bit");
   app.add_option("--timing_cache", o->timing_cache, "Measured times: read if it exists, written");
   app.add_option("--debug_tensors", o->debug_tensors,
                  "Glob over tensor names that `run --debug_dir` can dump");

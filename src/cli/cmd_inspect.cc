@@ -127,17 +127,29 @@ int inspect_checkpoint(const InspectOptions& o) {
   return 0;
 }
 
+// What the arithmetic of a step is allowed or bound to beyond its op.
+std::string numerics_text(const PlanStep& step) {
+  std::string text;
+  if (step.attrs.get_or<int64_t>("activation_bits", 16) != 16) text += " activation_bits=8";
+  if (step.attrs.get_or<bool>("deterministic", false)) text += " deterministic";
+  return text;
+}
+
 void print_plan(const Plan& plan) {
   const auto type_of = [&](int32_t id) { return str(plan.values.at(id).type); };
   for (const PlanStep& step : plan.steps) {
     std::vector<std::string> in, out, tactics;
     for (const int32_t i : step.inputs) in.push_back(type_of(i));
     for (const int32_t i : step.outputs) out.push_back(type_of(i));
-    for (const TacticChoice& c : step.choices)
-      if (tactics.empty() || tactics.back().find(c.tactic) == std::string::npos)
-        tactics.push_back(fmt::format("≤{}: {}", c.bucket, c.tactic));
-    fmt::print("{:44} {} = {}({})  [{}]\n", step.name, fmt::join(out, ", "), name(step.op),
-               fmt::join(in, ", "), fmt::join(tactics, "; "));
+    for (size_t c = 0; c < step.choices.size(); ++c) {  // equal neighbours as one
+      const TacticChoice& choice = step.choices[c];
+      const bool last = c + 1 == step.choices.size();
+      if (last || step.choices[c + 1].tactic != choice.tactic)
+        tactics.push_back(last ? choice.tactic
+                               : fmt::format("≤{}: {}", choice.bucket, choice.tactic));
+    }
+    fmt::print("{:44} {} = {}({}){}  [{}]\n", step.name, fmt::join(out, ", "), name(step.op),
+               fmt::join(in, ", "), numerics_text(step), fmt::join(tactics, "; "));
   }
 }
 

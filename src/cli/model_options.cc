@@ -58,6 +58,12 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
       ->capture_default_str();
   app.add_flag("!--no_tuning", o.llm.tuning,
                "With --model: rank tactics by estimate, time nothing");
+  app.add_option("--activation_bits", o.llm.activation_bits,
+                 "With --model: of linears: auto, 8, 16, or the kinds that get 8, e.g. "
+                 "gate_up,down")
+      ->capture_default_str();
+  app.add_flag("--deterministic", o.llm.deterministic,
+               "Results that do not depend on batch, chunks or workers, bit for bit");
   app.add_option("--weights", o.llm.weights,
                  "map: use the engine file in place; copy: into huge pages (slower start, faster "
                  "decoding of large models); auto: by size")

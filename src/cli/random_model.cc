@@ -16,8 +16,9 @@ std::filesystem::path random_model(const std::filesystem::path& model_config,
   const DType dtype = options.dtype == "auto" ? DType::bf16 : parse_dtype(options.dtype);
   const auto backend = make_backend(options.device, options.workers);
   const size_t key = std::hash<std::string>{}(
-      fmt::format("{}|{}|{}|{}|{}", read_text(model_config), name(dtype), options.kv_cache_dtype,
-                  options.tuning, backend->properties().key));
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", read_text(model_config), name(dtype),
+                  options.kv_cache_dtype, options.tuning, options.activation_bits,
+                  options.deterministic, options.max_num_tokens, backend->properties().key));
   const auto folder =
       cache_dir(options.cache_dir) /
       fmt::format("random-{}-{:016x}-v{}", model_config.stem().string(), key, kEngineFormat);
@@ -26,6 +27,8 @@ std::filesystem::path random_model(const std::filesystem::path& model_config,
   build.output_dir = folder;
   build.kv_cache_dtype = options.kv_cache_dtype;
   build.tuning = options.tuning;
+  build.activation_bits = options.activation_bits;
+  build.deterministic = options.deterministic;
   build.max_num_tokens = options.max_num_tokens;
   build_random(model_config, dtype, build, *backend);
   return folder;

@@ -5,6 +5,7 @@
 #include "compile/lower.h"
 #include "compile/pack.h"
 #include "engine/kv_layout.h"
+#include "engine/numerics.h"
 #include "engine/plan_check.h"
 #include "graph/debug.h"
 #include "graph/passes/pass.h"
@@ -49,9 +50,12 @@ CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend
   if (!options.debug_tensors.empty()) mark_debug(graph, options.debug_tensors);
   run_passes(graph, default_passes());
   Plan plan = lower(graph, {options.kv_dtype});
+  set_activation_bits(plan, options.activation_bits);
+  if (options.deterministic) set_deterministic(plan);
 
   TuneOptions tune;
   tune.time = options.tune;
+  tune.deterministic = options.deterministic;
   tune.token_buckets = power_buckets(options.limits.max_num_tokens);
   tune.row_buckets = power_buckets(options.limits.max_batch_size);
   if (tune.row_buckets.back() < kManyRows) tune.row_buckets.push_back(kManyRows);

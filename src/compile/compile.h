@@ -14,6 +14,8 @@ struct CompileOptions {
   BuildLimits limits;
   DType kv_dtype = DType::f16;
   bool tune = true;
+  std::string activation_bits = "auto";  // engine/numerics.h
+  bool deterministic = false;
   std::string debug_tensors;  // glob over value names of the graph before its passes; empty: none
 };
 

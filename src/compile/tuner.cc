@@ -96,9 +96,6 @@ std::vector<const Tactic*> prune(const std::vector<Candidate>& all, const OpSign
   return kept;
 }
 
-// How much a bucket counts in the choice of a layout: decoding first, then long prompts.
-double bucket_weight(int32_t bucket) { return bucket == 1 ? 1.0 : bucket <= 16 ? 0.2 : 0.15; }
-
 class Chooser {
  public:
   Chooser(Plan& plan, Backend& backend, WeightSource& source, TimingCache& cache,
@@ -176,6 +173,7 @@ class Chooser {
                                                        const std::vector<Candidate>& all) {
     const std::vector<int32_t>& buckets = g.rows ? options_.row_buckets : options_.token_buckets;
     const std::vector<TacticTimes> times = times_of(g, all, buckets);
+    if (options_.deterministic) return one_choice(g, all, buckets, times);
     const Layouts layouts = best_layouts(g, all, buckets, times);
     std::vector<TacticChoice> choices;
     for (size_t b = 0; b < buckets.size(); ++b) {
@@ -186,6 +184,42 @@ class Chooser {
         choices.push_back(std::move(c));
     }
     return {std::move(choices), layouts};
+  }
+
+  // One tactic for all buckets: the fastest over them, those that count most first.
+  std::pair<std::vector<TacticChoice>, Layouts> one_choice(
+      const Group& g, const std::vector<Candidate>& all, const std::vector<int32_t>& buckets,
+      const std::vector<TacticTimes>& times) const {
+    std::vector<double> score(all.size());
+    for (size_t b = 0; b < buckets.size(); ++b) {
+      std::vector<double> us;
+      for (const Candidate& c : all) us.push_back(tactic_time(g, all, c, buckets[b], times[b]));
+      const double best = *std::min_element(us.begin(), us.end());
+      for (size_t c = 0; c < all.size(); ++c)
+        score[c] += bucket_weight(buckets[b]) * us[c] / std::max(best, 1e-9);
+    }
+    const Candidate& chosen =
+        all[static_cast<size_t>(std::min_element(score.begin(), score.end()) - score.begin())];
+    std::vector<TacticChoice> choices;
+    for (size_t b = 0; b < buckets.size(); ++b)
+      if (options_.time)
+        choices.push_back(make_choice(*chosen.tactic, buckets[b], times[b]));
+      else
+        choices = {make_choice(*chosen.tactic, buckets[b], {})};
+    return {std::move(choices), chosen.layouts};
+  }
+
+  // The time of one tactic; where it was not timed, scaled from estimates.
+  double tactic_time(const Group& g, const std::vector<Candidate>& all, const Candidate& one,
+                     int32_t bucket, const TacticTimes& times) const {
+    const auto it = times.find(std::string(one.tactic->name()));
+    if (it != times.end()) return it->second;
+    double best = std::numeric_limits<double>::max(), estimated_best = best;
+    for (const Candidate& c : all)
+      estimated_best = std::min(estimated_best, c.tactic->estimate_us(g.signature, bucket));
+    for (const auto& [tactic, us] : times) best = std::min(best, us);
+    const double estimate = one.tactic->estimate_us(g.signature, bucket);
+    return best * std::max(1.0, estimate / std::max(estimated_best, 1e-9));
   }
 
   // The time of the best tactic with these layouts; where none was timed, scaled from estimates.
@@ -241,11 +275,18 @@ class Chooser {
       best_timed = timed;
     }
     TOKAMAK_ASSERT(best);
-    TacticChoice choice{bucket, std::string(best->name()), 0, {}};
-    if (!options_.time) return choice;
-    choice.us = best_timed ? best_us : 0;
-    for (const auto& [tactic, us] : times)
-      if (tactic != choice.tactic) choice.losers.emplace_back(tactic, us);
+    return make_choice(*best, bucket, options_.time ? times : TacticTimes{});
+  }
+
+  // With the times of those that lost.
+  static TacticChoice make_choice(const Tactic& tactic, int32_t bucket, const TacticTimes& times) {
+    TacticChoice choice{bucket, std::string(tactic.name()), 0, {}};
+    for (const auto& [other, us] : times) {
+      if (other == choice.tactic)
+        choice.us = us;
+      else
+        choice.losers.emplace_back(other, us);
+    }
     std::sort(choice.losers.begin(), choice.losers.end(), [](const auto& a, const auto& b) {
       return std::tie(a.second, a.first) < std::tie(b.second, b.first);
     });

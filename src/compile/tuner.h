@@ -15,6 +15,7 @@ struct TuneOptions {
   bool time = true;                    // false: estimates only
   std::vector<int32_t> token_buckets;  // ascending
   std::vector<int32_t> row_buckets;    // for steps over the rows of logits
+  bool deterministic = false;          // one tactic per step for all buckets
   TimerOptions timer;
 };
 

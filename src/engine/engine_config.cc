@@ -35,6 +35,8 @@ Json EngineConfig::to_json() const {
             {"max_beam_width", limits.max_beam_width},
             {"kv_cache_dtype", kv_dtype_name(kv_cache_dtype)},
             {"debug_tensors", debug_tensors},
+            {"activation_bits", activation_bits},
+            {"deterministic", deterministic},
             {"device", device},
             {"isa", isa}}}};
 }
@@ -52,6 +54,8 @@ EngineConfig EngineConfig::from_json(const Json& json, const std::string& source
     c.limits.max_beam_width = json_integer<int64_t>(b.at("max_beam_width"));
     c.kv_cache_dtype = parse_kv_dtype(b.at("kv_cache_dtype").get<std::string>());
     c.debug_tensors = b.value("debug_tensors", "");
+    c.activation_bits = b.value("activation_bits", "16");
+    c.deterministic = b.value("deterministic", false);
     c.device = b.at("device").get<std::string>();
     c.isa = b.at("isa").get<std::string>();
     c.limits.validate();

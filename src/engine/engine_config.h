@@ -30,6 +30,8 @@ struct EngineConfig {
   DType kv_cache_dtype = DType::f16;
   std::string device, isa;    // tuned for
   std::string debug_tensors;  // glob that was given at build
+  std::string activation_bits = "16";  // engine/numerics.h, as given
+  bool deterministic = false;
   Json to_json() const;
   static EngineConfig from_json(const Json& json, const std::string& source);
 };

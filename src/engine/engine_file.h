@@ -24,6 +24,8 @@ class EngineFile {
 
   const std::filesystem::path& path() const { return file_->path(); }
   const Plan& plan() const { return plan_; }
+  // For a session that runs the plan otherwise than it was built; weights and values stay.
+  Plan& plan() { return plan_; }
   uint64_t weights_offset() const { return weights_offset_; }
   // Packed bytes of plan().weights[i].
   std::span<const std::byte> weight(size_t i) const;

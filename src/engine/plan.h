@@ -43,6 +43,11 @@ struct TacticChoice {
   std::vector<std::pair<std::string, double>> losers;  // tactic, best µs
 };
 
+// How much a bucket counts where one choice serves several: decoding first, then long prompts.
+constexpr double bucket_weight(int32_t bucket) {
+  return bucket == 1 ? 1.0 : bucket <= 16 ? 0.2 : 0.15;
+}
+
 struct PlanStep {
   Op op = Op::unary;
   Attrs attrs;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/log.h"
+#include "engine/numerics.h"
 #include "engine/plan_check.h"
 
 namespace tokamak {
@@ -50,8 +51,8 @@ bool backend_packs(const Backend& backend, const OpSignature& s,
 }  // namespace
 
 Program::Program(Backend& backend, EngineFile& engine, bool copy_weights)
-    : backend_(backend), engine_(engine) {
-  const Plan& plan = engine.plan();
+    : backend_(backend), engine_(engine), deterministic_(is_deterministic(engine.plan())) {
+  const Plan& plan = std::as_const(engine).plan();
   for (size_t w = 0; w < plan.weights.size(); ++w) {
     const PlanWeight& weight = plan.weights[w];
     const WeightLayout* layout = backend.layout(weight.layout);
@@ -105,6 +106,7 @@ bool Program::recorded_fits(const PlanStep& step, const OpSignature& signature) 
   for (const TacticChoice& c : step.choices) {
     const Tactic* t = find_tactic(backend_, step.op, c.tactic);
     if (!t || !t->supports(signature)) return false;
+    if (deterministic_ && c.tactic != step.choices[0].tactic) return false;
     const std::vector<std::string> layouts = layouts_of(*t, signature);
     for (size_t i = 0; i < step.inputs.size(); ++i) {
       if (layouts[i].empty()) continue;
@@ -115,45 +117,80 @@ bool Program::recorded_fits(const PlanStep& step, const OpSignature& signature) 
   return true;
 }
 
-// Layouts by estimated time over a few sizes, those on file preferred; then the best of each size.
-std::vector<TacticChoice> Program::reselect(const PlanStep& step,
-                                            const OpSignature& signature) const {
-  std::map<std::vector<std::string>, std::vector<const Tactic*>> by_layout;
+// One of the tactics that a step could run with here, by its layouts.
+struct Program::Option {
+  const Tactic* tactic;
+  std::vector<std::string> layouts;
+  std::vector<double> us;  // per bucket of the step
+};
+
+std::vector<Program::Option> Program::options_of(const PlanStep& step,
+                                                 const OpSignature& signature) const {
+  std::vector<Option> options;
   for (const Tactic* t : backend_.tactics(step.op)) {
     if (!t->supports(signature)) continue;
-    const std::vector<std::string> layouts = layouts_of(*t, signature);
-    if (backend_packs(backend_, signature, layouts)) by_layout[layouts].push_back(t);
+    std::vector<std::string> layouts = layouts_of(*t, signature);
+    if (!backend_packs(backend_, signature, layouts)) continue;
+    options.push_back({t, std::move(layouts), {}});
+    for (const TacticChoice& c : step.choices)
+      options.back().us.push_back(expected_us(c, *t, signature));
   }
-  if (by_layout.empty())
+  if (options.empty())
     fail("'{}': backend '{}' ({}) has no tactic for {} of '{}'", engine_.path().string(),
          backend_.name(), backend_.properties().isa, name(step.op), step.name);
-  const auto best = [&](const std::vector<const Tactic*>& list, int64_t tokens) {
-    return *std::min_element(list.begin(), list.end(), [&](const Tactic* a, const Tactic* b) {
-      return a->estimate_us(signature, tokens) < b->estimate_us(signature, tokens);
-    });
+  return options;
+}
+
+// Measured when the engine was built; else estimated, at the scale of what was measured.
+double Program::expected_us(const TacticChoice& c, const Tactic& tactic,
+                            const OpSignature& signature) const {
+  if (c.us > 0 && c.tactic == tactic.name()) return c.us;
+  for (const auto& [other, us] : c.losers)
+    if (other == tactic.name()) return us;
+  const double estimate = tactic.estimate_us(signature, c.bucket);
+  const Tactic* winner = c.us > 0 ? find_tactic(backend_, signature.op, c.tactic) : nullptr;
+  if (!winner) return estimate;
+  return estimate * c.us / std::max(winner->estimate_us(signature, c.bucket), 1e-9);
+}
+
+// The layouts with the least expected time over all buckets, those on file preferred; then the best
+// tactic of each bucket, or of all of them.
+std::vector<TacticChoice> Program::reselect(const PlanStep& step,
+                                            const OpSignature& signature) const {
+  const std::vector<Option> options = options_of(step, signature);
+  const size_t buckets = step.choices.size();
+  const auto fewer = [](size_t b) {
+    return [b](const Option* x, const Option* y) { return x->us[b] < y->us[b]; };
   };
-  const std::vector<const Tactic*>* chosen = nullptr;
+  // What is chosen together: tactics of equal layouts, or each tactic alone.
+  std::map<std::pair<std::vector<std::string>, size_t>, std::vector<const Option*>> sets;
+  std::vector<double> fastest(buckets, std::numeric_limits<double>::max());
+  for (size_t i = 0; i < options.size(); ++i) {
+    sets[{options[i].layouts, deterministic_ ? i : 0}].push_back(&options[i]);
+    for (size_t b = 0; b < buckets; ++b) fastest[b] = std::min(fastest[b], options[i].us[b]);
+  }
+  const std::vector<const Option*>* chosen = nullptr;
   double chosen_score = std::numeric_limits<double>::max();
-  for (const auto& [layouts, list] : by_layout) {
+  for (const auto& [key, set] : sets) {
     double score = 0;
-    for (const int64_t tokens : {1, 64}) {
-      double fastest = std::numeric_limits<double>::max();
-      for (const auto& [other, all] : by_layout)
-        fastest = std::min(fastest, best(all, tokens)->estimate_us(signature, tokens));
-      score += best(list, tokens)->estimate_us(signature, tokens) / std::max(fastest, 1e-9);
-    }
-    for (size_t i = 0; i < layouts.size(); ++i)
-      if (!layouts[i].empty() &&
-          plan().weights[plan().values[step.inputs[i]].base].layout != layouts[i])
+    for (size_t b = 0; b < buckets; ++b)
+      score += bucket_weight(step.choices[b].bucket) *
+               (*std::min_element(set.begin(), set.end(), fewer(b)))->us[b] /
+               std::max(fastest[b], 1e-9);
+    for (size_t i = 0; i < key.first.size(); ++i)
+      if (!key.first[i].empty() &&
+          plan().weights[plan().values[step.inputs[i]].base].layout != key.first[i])
         score *= 1.1;  // packing anew takes time and memory
     if (score < chosen_score) {
       chosen_score = score;
-      chosen = &list;
+      chosen = &set;
     }
   }
   std::vector<TacticChoice> choices;
-  for (const TacticChoice& c : step.choices)
-    choices.push_back({c.bucket, std::string(best(*chosen, c.bucket)->name()), 0, {}});
+  for (size_t b = 0; b < buckets; ++b) {
+    const Option& best = **std::min_element(chosen->begin(), chosen->end(), fewer(b));
+    choices.push_back({step.choices[b].bucket, std::string(best.tactic->name()), 0, {}});
+  }
   return choices;
 }
 

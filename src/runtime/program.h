@@ -17,7 +17,7 @@ class Program {
   // copy_weights: into device memory (huge pages) instead of using the mapping in place.
   Program(Backend& backend, EngineFile& engine, bool copy_weights);
 
-  const Plan& plan() const { return engine_.plan(); }
+  const Plan& plan() const { return std::as_const(engine_).plan(); }
   int reselected_steps() const { return reselected_; }
 
   // Memory for steps of up to so many tokens and rows of logits; the step's inputs are read from
@@ -52,8 +52,13 @@ class Program {
     std::vector<const std::byte*> weights;  // per input; null for activations
   };
 
+  struct Option;
+
   void bind_step(size_t i);
   bool recorded_fits(const PlanStep& step, const OpSignature& signature) const;
+  std::vector<Option> options_of(const PlanStep& step, const OpSignature& signature) const;
+  double expected_us(const TacticChoice& c, const Tactic& tactic,
+                     const OpSignature& signature) const;
   std::vector<TacticChoice> reselect(const PlanStep& step, const OpSignature& signature) const;
   const std::byte* weight(int32_t weight, const std::string& layout);
   void copy_all_weights();
@@ -61,6 +66,7 @@ class Program {
 
   Backend& backend_;
   EngineFile& engine_;
+  const bool deterministic_;
   std::vector<Step> steps_;
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;  // tactic and signature
   std::map<std::pair<int32_t, std::string>, const std::byte*> weights_;

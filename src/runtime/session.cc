@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "engine/kv_layout.h"
+#include "engine/numerics.h"
 #include "engine/plan_check.h"
 
 namespace tokamak {
@@ -25,10 +26,11 @@ int64_t embedding_rows(const Plan& plan) {
   return rows;
 }
 
-EngineFile open_language_model(const std::filesystem::path& path) {
+EngineFile open_language_model(const std::filesystem::path& path, bool deterministic) {
   EngineFile engine = EngineFile::open(path);
   if (is_network(engine.plan()) || engine.plan().logits < 0)
     fail("'{}' holds a network with inputs of its own, not a language model", path.string());
+  if (deterministic) set_deterministic(engine.plan());
   return engine;
 }
 
@@ -37,7 +39,7 @@ EngineFile open_language_model(const std::filesystem::path& path) {
 Session::Session(const std::filesystem::path& engine_dir, Backend& backend, SessionOptions options)
     : backend_(backend),
       config_(read_engine_config(engine_dir)),
-      engine_(open_language_model(engine_path(engine_dir, 0))),
+      engine_(open_language_model(engine_path(engine_dir, 0), options.deterministic)),
       options_(options),
       program_(backend, engine_,
                options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes)),
@@ -61,7 +63,8 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
 void Session::note_other_device(const std::filesystem::path& engine_dir) const {
   const DeviceProperties& here = backend_.properties();
   const int other = program_.reselected_steps();
-  if (other == 0 && config_.isa == here.isa) return;
+  const bool as_built = config_.deterministic || !options_.deterministic;
+  if (config_.isa == here.isa && (other == 0 || !as_built)) return;
   log::warning(
       "engine '{}' was built for {} ({}), this is {} ({}): {} of {} steps use other "
       "tactics; build it again for full speed",

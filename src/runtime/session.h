@@ -29,6 +29,9 @@ struct SessionOptions {
   // Into memory of our own, in huge pages, instead of the engine's mapping: a slower start, faster
   // decoding. Empty: from kCopyWeightBytes on.
   std::optional<bool> copy_weights;
+  // A token's logits do not depend on other sequences, chunks or workers, bit for bit. Engines that
+  // were not built so get other tactics where theirs cannot.
+  bool deterministic = false;
 };
 
 enum class WantLogits : uint8_t { none, last, all };

@@ -1,0 +1,82 @@
+#include "engine/numerics.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <sstream>
+
+#include "ops/linear.h"
+
+namespace tokamak {
+namespace {
+
+constexpr std::array<std::string_view, 6> kKindNames = {"qkv",  "attention_out", "gate_up",
+                                                        "down", "lm_head",       "other"};
+
+// Of "auto". None yet costs little enough for every kind of weight.
+constexpr std::array<LinearKind, 0> kAutomatic = {};
+
+bool is_linear(const PlanStep& step) { return step.op == Op::linear || step.op == Op::linear_glu; }
+
+}  // namespace
+
+std::string_view name(LinearKind kind) { return kKindNames.at(static_cast<size_t>(kind)); }
+
+LinearKind linear_kind(const Plan& plan, const PlanStep& step) {
+  const std::string& s = step.name;
+  if (step.outputs.at(0) == plan.logits) return LinearKind::lm_head;
+  if (s.ends_with(".attention.dense")) return LinearKind::attention_out;
+  if (s.find(".attention.") != std::string::npos) return LinearKind::qkv;
+  if (s.ends_with(".mlp.proj")) return LinearKind::down;
+  if (s.find(".mlp.") != std::string::npos) return LinearKind::gate_up;
+  return LinearKind::other;
+}
+
+std::vector<LinearKind> kinds_of_8_bits(const std::string& activation_bits) {
+  std::vector<LinearKind> kinds;
+  if (activation_bits == "16") return kinds;
+  if (activation_bits == "auto") return {kAutomatic.begin(), kAutomatic.end()};
+  if (activation_bits == "8") {
+    for (size_t i = 0; i < kKindNames.size(); ++i) kinds.push_back(static_cast<LinearKind>(i));
+    return kinds;
+  }
+  std::istringstream list(activation_bits);
+  for (std::string item; std::getline(list, item, ',');) {
+    const auto it = std::find(kKindNames.begin(), kKindNames.end(), item);
+    if (it == kKindNames.end())
+      fail("--activation_bits '{}': '{}' is unknown; known: auto, 8, 16, or some of {}",
+           activation_bits, item, fmt::join(kKindNames, ","));
+    kinds.push_back(static_cast<LinearKind>(it - kKindNames.begin()));
+  }
+  if (kinds.empty())
+    fail("--activation_bits is empty; known: auto, 8, 16, or some of {}",
+         fmt::join(kKindNames, ","));
+  return kinds;
+}
+
+void set_activation_bits(Plan& plan, const std::string& activation_bits) {
+  const std::vector<LinearKind> kinds = kinds_of_8_bits(activation_bits);
+  for (PlanStep& step : plan.steps)
+    if (is_linear(step) &&
+        std::find(kinds.begin(), kinds.end(), linear_kind(plan, step)) != kinds.end())
+      step.attrs.set("activation_bits", int64_t{8});
+}
+
+int64_t activation_bits(const PlanStep& step) {
+  return LinearAttrs::from(step.attrs).activation_bits;
+}
+
+void set_deterministic(Plan& plan) {
+  for (PlanStep& step : plan.steps)
+    if (is_linear(step) || step.op == Op::attention) step.attrs.set("deterministic", true);
+}
+
+bool is_deterministic(const Plan& plan) {
+  return std::any_of(plan.steps.begin(), plan.steps.end(), [](const PlanStep& step) {
+    return (is_linear(step) || step.op == Op::attention) &&
+           step.attrs.get_or<bool>("deterministic", false);
+  });
+}
+
+}  // namespace tokamak
