@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "backend/cpu/attention/attention_tactic.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/cpu_tactic.h"
 #include "backend/cpu/element.h"
@@ -202,14 +203,18 @@ void check_tactics(Trial& trial, const OpSignature& s, Fill fill, std::set<std::
 void check_emulated(Trial& trial, const OpSignature& s, Fill fill, std::set<std::string>& failed,
                     std::set<std::string>& ran) {
   constexpr Isa kLevel = Isa::avx512_vnni;
-  if ((s.op != Op::linear && s.op != Op::linear_glu) || !isa_report().has(kLevel)) return;
+  const bool attention = s.op == Op::attention;
+  if ((s.op != Op::linear && s.op != Op::linear_glu && !attention) || !isa_report().has(kLevel))
+    return;
   for (const int workers : kWorkerCounts) {
     if ((fill != Fill::gaussian && workers != 3) || (quick() && workers != 1)) continue;
     CpuTarget target;
     target.isa = kLevel;
     target.workers = workers;
-    const auto tactic =
-        make_amx_linear("emulated.bf16.amx", s.op, kLevel, target, emulated_amx_linear_kernels);
+    const std::unique_ptr<Tactic> tactic =
+        attention ? emulated_amx_attention(target)
+                  : make_amx_linear("emulated.bf16.amx", s.op, kLevel, target,
+                                    emulated_amx_linear_kernels);
     if (!tactic->supports(s) || failed.count(std::string(tactic->name()))) return;
     ran.insert(std::string(tactic->name()));
     if (!trial.check(backend_of(isa_report().best(), workers), *tactic, workers % 2 == 1))

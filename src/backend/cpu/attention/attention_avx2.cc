@@ -1,7 +1,14 @@
-#include "backend/cpu/attention/tiles.h"
+#include "backend/cpu/attention/decode_tile.h"
+#include "backend/cpu/attention/prefill_tile.h"
 
 namespace tokamak {
+namespace {
 
-const AttentionKernels& attention_kernels_avx2() { return kAttentionKernels; }
+constexpr AttentionKernels kKernels = {angles,    prepare_head, narrow, widen,
+                                       transpose, prefill,      decode, scale};
+
+}  // namespace
+
+const AttentionKernels& attention_kernels_avx2() { return kKernels; }
 
 }  // namespace tokamak

@@ -9,18 +9,22 @@
 
 namespace tokamak {
 
+// A row of work is one head of one query of an item; rows are numbered query by query.
 class TunedAttention final : public Kernel {
  public:
   TunedAttention(const OpSignature& signature, const AttentionKernels& kernels, int workers);
   void launch(const LaunchArgs& args, ExecContext& exec) const override;
-  static size_t workspace_bytes(const AttentionAttrs& attrs, int workers);
+  struct Scratch;  // one worker's part of the workspace
+  static size_t workspace_bytes(const AttentionAttrs& attrs, const AttentionKernels& kernels,
+                                int workers);
 
  private:
-  struct Scratch;  // one worker's part of the workspace
-  struct Sequence;
-  struct Running;  // where a decode item keeps maximum, sum and output of its heads
+  struct Running {  // maximum, sum and output of the heads of a decode item
+    float *max, *sum, *out;
+  };
+  int64_t group() const { return a_.heads / a_.kv_heads; }
   Scratch scratch_of(std::byte* workspace, int worker) const;
-  Running partial(std::byte* workspace, int64_t unit, int64_t part, int64_t parts) const;
+  Running slot(std::byte* workspace, int64_t number) const;
   void load_norms(const LaunchArgs& args, const Scratch& w) const;
   void turn_to(const LaunchArgs& args, const Scratch& w, int64_t token,
                const RopeTable* table) const;
@@ -29,21 +33,31 @@ class TunedAttention final : public Kernel {
                        int64_t place) const;
   void append(const LaunchArgs& args, const Scratch& w, int32_t sequence, int64_t kv_head,
               int64_t begin, int64_t end) const;
-  void append_all(const LaunchArgs& args, const Scratch& w, CpuExec& exec) const;
-  void load_keys(const StepContext& step, const Scratch& w, int32_t sequence, int64_t kv_head,
-                 int64_t begin, int64_t end) const;
-  void prefetch_keys(const StepContext& step, int32_t sequence, int64_t kv_head, int64_t begin,
-                     int64_t end) const;
-  void load_query(const LaunchArgs& args, const Scratch& w, int64_t token, int64_t head,
+  void append_all(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
+                  CpuExec& exec) const;
+  void load_query(const LaunchArgs& args, const Scratch& w, int64_t token, int64_t head, float unit,
                   float* out) const;
-  void prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
-  void load_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
-  void finish_prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
-  void decode(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
-              const AttentionItem& item) const;
-  void merge(const LaunchArgs& args, const AttentionWork& work, CpuExec& exec) const;
   void write_head(const LaunchArgs& args, int64_t token, int64_t head, const float* acc,
                   float factor) const;
+
+  // attention_prefill.cc
+  void prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
+  void load_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
+                    bool pairs) const;
+  void load_keys(const StepContext& step, const Scratch& w, int32_t sequence, int64_t kv_head,
+                 int64_t begin, int64_t end) const;
+  void float_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t end) const;
+  void pair_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t end) const;
+  void finish_prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
+                      bool pairs) const;
+
+  // attention_decode.cc
+  void decode(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
+              const AttentionItem& item) const;
+  int find_runs(const StepContext& step, const AttentionItem& item, int64_t begin, int64_t end,
+                int64_t last, KeyRun* runs) const;
+  void merge(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
+             CpuExec& exec) const;
 
   const AttentionAttrs a_;
   const AttentionKernels& kernels_;

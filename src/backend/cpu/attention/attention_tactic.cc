@@ -16,7 +16,8 @@ class AttentionTactic final : public CpuTactic {
         speed_(operations_per_us) {}
 
   size_t workspace_bytes(const OpSignature& s, int64_t) const override {
-    return TunedAttention::workspace_bytes(AttentionAttrs::from(s.attrs), target_.workers);
+    return TunedAttention::workspace_bytes(AttentionAttrs::from(s.attrs), kernels_,
+                                           target_.workers);
   }
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
     return 1 + cost(s, tokens, tokens, tokens * 256).flops / speed_ / target_.workers;
@@ -46,6 +47,12 @@ void add_tuned_attention(CpuRegistry& r) {
   r.add<AttentionTactic>("attention.avx2", Isa::avx2, r.target, attention_kernels_avx2(), 25000);
   r.add<AttentionTactic>("attention.avx512", Isa::avx512, r.target, attention_kernels_avx512(),
                          60000);
+  r.add<AttentionTactic>("attention.amx", Isa::amx, r.target, attention_kernels_amx(), 600000);
+}
+
+std::unique_ptr<Tactic> emulated_amx_attention(const CpuTarget& target) {
+  return std::make_unique<AttentionTactic>("attention.amx.emulated", Isa::avx512, target,
+                                           attention_kernels_emulated(), 60000);
 }
 
 }  // namespace tokamak

@@ -1,5 +1,7 @@
 // Entry points of the attention kernels, one set per ISA level: plain functions over raw memory.
-// Heads are padded to `ld` floats (64, 128 or 256) in scratch; keys come in tiles of kKeyTile.
+// Heads are padded to `ld` floats (64, 128 or 256) in scratch. A row of work is one head of one
+// query; sixteen rows that share their keys lie in the lanes of a vector, and what happens in one
+// lane never depends on the others.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,8 +10,9 @@
 
 namespace tokamak {
 
-inline constexpr int kKeyTile = 64;
-inline constexpr int kQueryVector = 16;  // queries of one head that a prefill tile handles
+inline constexpr int kKeyTile = 64;    // keys of a float tile and of a decode tile
+inline constexpr int kPairTile = 128;  // keys of a tile in bf16 pairs
+inline constexpr int kLanes = 16;
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr float kMaskedScore = -1e30f;  // finite, so that no difference of two is NaN
 
@@ -21,34 +24,79 @@ struct HeadForm {
   float eps = 0, scale = 1;
 };
 
-// Sixteen consecutive queries of one head against one tile of keys; updates the running maximum,
-// sum and output.
+// Which pairs of a tile are visible: a row sees keys place - window + 1 … place.
+struct TileMask {
+  bool needed = false;            // some pair of the tile may be invisible
+  const float* places = nullptr;  // of the rows, in their sequence
+  float key = 0;                  // place of the tile's first key
+  float window = 0;               // 0: none
+};
+
+// Sixteen rows against one tile of keys in float32; updates their running maximum, sum and output.
 struct PrefillTile {
   int64_t head_dim = 0, ld = 0;
-  const float* q = nullptr;  // [head_dim][16]: transposed, scaled
+  const float* q = nullptr;  // [head_dim][16], scaled
   const float* k = nullptr;  // [kKeyTile][ld]
-  const float* v = nullptr;  // [kKeyTile][ld], zero where there is no key
+  const float* v = nullptr;  // [kKeyTile][ld]
   int keys = 0;              // of the tile
-  bool masked = false;       // some pair may be invisible
-  float query = 0, key = 0;  // places in the sequence of the first query and the first key
-  float window = 0;          // 0: none
+  TileMask mask;
   float softcap = 0;
   float* scores = nullptr;               // scratch [kKeyTile][16]
   float *max = nullptr, *sum = nullptr;  // [16]
   float* out = nullptr;                  // [16][ld], not yet divided by sum
 };
 
-// One query of each of `heads` heads that share their keys, against one tile of keys.
+// One or two times sixteen rows against one tile of keys in bf16 pairs, summed in float32. All
+// sizes of heads are rounded up to 32. Scores are in units of log 2.
+struct PairTile {
+  int vectors = 1;
+  int steps = 0;                // of 32 dimensions
+  const uint16_t* q = nullptr;  // [vector][step][16 pairs of dimensions][16 rows][2], scaled
+  const uint16_t* k = nullptr;  // [keys / 16][step][16 keys][32 dimensions]
+  const uint16_t* v = nullptr;  // [dimensions / 16][kPairTile / 32][16 dimensions][32 keys]
+  int keys = 0;                 // to look at, a multiple of 32; what lies past the sequence is zero
+  TileMask mask;                // places: [vector][16]
+  float softcap = 0;            // in natural units
+  float* scores = nullptr;      // scratch [2][kPairTile][16]
+  uint16_t* weights = nullptr;  // scratch [2][kPairTile / 32][16 pairs of keys][16 rows][2]
+  float *max = nullptr, *sum = nullptr;  // [vector][16]
+  float* out = nullptr;                  // [vector][32 * steps][16], not yet divided by sum
+};
+
+// The kernels of prefill in bf16 pairs (AMX). Everything lies between begin and end.
+struct PairKernels {
+  void (*begin)();
+  void (*end)();
+  // [16][ld] to PairTile::q of one vector.
+  void (*pack_queries)(const float* rows, int64_t ld, int64_t head_dim, uint16_t* q);
+  // `keys` rows of [kPairTile][ld] to PairTile's k and v; up to a multiple of 32 keys: zero.
+  void (*pack_keys)(const float* k, const float* v, int64_t ld, int keys, int64_t head_dim,
+                    uint16_t* pk, uint16_t* pv);
+  void (*tile)(const PairTile& tile);
+};
+
+// Consecutive rows of the cache: some keys and their values in one block.
+struct KeyRun {
+  const std::byte *k = nullptr, *v = nullptr;
+  const std::byte *next_k = nullptr, *next_v = nullptr;  // soon to be read: fetched; or null
+  int keys = 0;
+};
+
+// One query of each of `heads` heads that share their keys, against a few runs of keys straight
+// from the cache, all visible and kKeyTile together at most.
 struct DecodeTile {
+  DType dtype = DType::f16;
   int64_t head_dim = 0, ld = 0;
-  int heads = 0, keys = 0;                 // all visible
-  const float* q = nullptr;                // [heads][ld], zero past head_dim
-  const float *k = nullptr, *v = nullptr;  // [kKeyTile][ld], zero past head_dim
+  int heads = 0, keys = 0;
+  const float* q = nullptr;  // [heads][ld], zero past head_dim
+  const KeyRun* runs = nullptr;
+  int run_count = 0;
   float softcap = 0;
-  float* scores = nullptr;               // scratch [heads][kKeyTile]
+  float* scores = nullptr;               // scratch [heads][kScoreRow]
   float *max = nullptr, *sum = nullptr;  // [heads]
   float* out = nullptr;                  // [heads][ld]
 };
+inline constexpr int kScoreRow = kKeyTile + 16;
 
 struct AttentionKernels {
   // cos and sin of position * inv_freq[i] (a float32 product), times magnitude.
@@ -60,13 +108,18 @@ struct AttentionKernels {
   void (*narrow)(DType t, const float* x, int64_t n, std::byte* out);
   // rows x n contiguous elements to rows of ld floats, zero-padded to a multiple of 16.
   void (*widen)(DType t, const std::byte* x, int64_t rows, int64_t n, float* out, int64_t ld);
+  void (*transpose)(const float* in, int64_t in_ld, float* out, int64_t out_ld);  // 16 x 16
   void (*prefill)(const PrefillTile& tile);
   void (*decode)(const DecodeTile& tile);
   // out = acc * factor over n
   void (*scale)(const float* acc, float factor, int64_t n, float* out);
+  const PairKernels* pairs = nullptr;  // null: prefill computes in float32
 };
 
 const AttentionKernels& attention_kernels_avx2();
 const AttentionKernels& attention_kernels_avx512();
+const AttentionKernels& attention_kernels_amx();
+// AMX over emulated tile registers, on every AVX-512 machine: for tests.
+const AttentionKernels& attention_kernels_emulated();
 
 }  // namespace tokamak

@@ -1,0 +1,169 @@
+// Rows of a stretch of queries in vectors of sixteen, tile by tile of keys. Tiles begin at
+// multiples of their size in the sequence, whatever the stretch, so that a row's sums do not depend
+// on it.
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/attention/attention_scratch.h"
+
+namespace tokamak {
+namespace {
+
+constexpr float kLog2E = 1.44269504f;
+
+// Of a vector of rows in pairs: queries and, as floats, outputs.
+int64_t pair_elems(const AttentionAttrs& a) { return (a.head_dim + 31) / 32 * 32 * kLanes; }
+
+// First and last place of a number of vectors of rows from `row` on.
+struct PlaceRange {
+  float first, last;
+};
+PlaceRange range_of(const float* places, int64_t row, int64_t count, int64_t rows) {
+  return {places[row], places[std::min(row + count, rows) - 1]};
+}
+
+// Whether rows see any of the keys [key, key + tile), and how many of these must be looked at.
+bool see(const PlaceRange& r, float key, int tile, float window, int step, TileMask& mask,
+         int& keys) {
+  if (key > r.last || (window > 0 && key + static_cast<float>(tile) <= r.first - window + 1))
+    return false;
+  const int needed = static_cast<int>(std::min(static_cast<float>(tile), r.last + 1 - key));
+  keys = (needed + step - 1) / step * step;
+  mask.needed =
+      key + static_cast<float>(keys) - 1 > r.first || (window > 0 && key <= r.last - window);
+  mask.key = key;
+  mask.window = window;
+  return true;
+}
+
+}  // namespace
+
+// Keys and values [begin, end) as float rows.
+void TunedAttention::load_keys(const StepContext& step, const Scratch& w, int32_t sequence,
+                               int64_t kv_head, int64_t begin, int64_t end) const {
+  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const int64_t ld = padded_head(a_.head_dim), size = step.kv.block_size;
+  for (int64_t at = begin; at < end;) {
+    const int64_t run = std::min(end - at, size - at % size);
+    kernels_.widen(step.kv.dtype, cache_row(step, layer.k, sequence, kv_head, at), run, a_.head_dim,
+                   w.k + (at - begin) * ld, ld);
+    kernels_.widen(step.kv.dtype, cache_row(step, layer.v, sequence, kv_head, at), run, a_.head_dim,
+                   w.v + (at - begin) * ld, ld);
+    at += run;
+  }
+}
+
+// Rows of an item to vectors of queries, [ld][16] or in pairs, and their places; missing ones are
+// zero.
+void TunedAttention::load_queries(const LaunchArgs& args, const Scratch& w,
+                                  const AttentionItem& item, bool pairs) const {
+  const StepContext& step = *args.step;
+  const int64_t ld = padded_head(a_.head_dim), rows = (item.query_end - item.query_begin) * group();
+  const int64_t first = step.query_begin[item.sequence] + item.query_begin;
+  const int64_t place =
+      step.context_len[item.sequence] - step.query_begin[item.sequence + 1] + first;
+  RopeTable own;
+  const RopeTable* table = table_for(step.context_len[item.sequence], own);
+  for (int64_t r = 0; r < (rows + 15) / 16 * 16; ++r) {
+    float* head = w.heads + r % 16 * ld;
+    const int64_t query = std::min(r, rows - 1) / group();
+    w.places[r] = static_cast<float>(place + query);
+    if (r < rows) {
+      if (r % group() == 0) turn_to(args, w, first + query, table);
+      load_query(args, w, first + query, item.kv_head * group() + r % group(), pairs ? kLog2E : 1,
+                 head);
+    } else {
+      std::memset(head, 0, static_cast<size_t>(ld) * sizeof(float));
+    }
+    if (r % 16 != 15) continue;
+    if (pairs)
+      kernels_.pairs->pack_queries(w.heads, ld, a_.head_dim,
+                                   reinterpret_cast<uint16_t*>(w.q) + r / kLanes * pair_elems(a_));
+    else
+      for (int64_t d = 0; d < a_.head_dim; d += 16)
+        kernels_.transpose(w.heads + d, ld, w.q + r / kLanes * kLanes * ld + d * 16, 16);
+  }
+}
+
+// A float32 cache asks for float32 arithmetic.
+void TunedAttention::prefill(const LaunchArgs& args, const Scratch& w,
+                             const AttentionItem& item) const {
+  const StepContext& step = *args.step;
+  const bool pairs = kernels_.pairs != nullptr && step.kv.dtype != DType::f32;
+  const int64_t ld = padded_head(a_.head_dim);
+  const int64_t rows = (item.query_end - item.query_begin) * group();
+  const int64_t past = step.context_len[item.sequence] -
+                       (step.query_begin[item.sequence + 1] - step.query_begin[item.sequence]);
+  load_queries(args, w, item, pairs);
+  const int64_t all = (rows + 15) / 16 * 16;
+  std::fill(w.max, w.max + all, kMaskedScore);
+  std::fill(w.sum, w.sum + all, 0.0f);
+  std::fill(w.out, w.out + all * ld, 0.0f);
+  const int64_t first = past + item.query_begin, end = past + item.query_end;
+  const int64_t tile = pairs ? kPairTile : kKeyTile;
+  const int64_t oldest = a_.window > 0 ? std::max<int64_t>(0, first - a_.window + 1) : 0;
+  if (pairs) kernels_.pairs->begin();
+  for (int64_t key = oldest / tile * tile; key < end; key += tile) {
+    const int64_t stop = std::min(key + tile, end);
+    load_keys(step, w, item.sequence, item.kv_head, key, stop);
+    if (pairs)
+      pair_tiles(w, rows, key, stop);
+    else
+      float_tiles(w, rows, key, stop);
+  }
+  if (pairs) kernels_.pairs->end();
+  finish_prefill(args, w, item, pairs);
+}
+
+void TunedAttention::float_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t) const {
+  const int64_t ld = padded_head(a_.head_dim);
+  PrefillTile t;
+  t.head_dim = a_.head_dim, t.ld = ld, t.k = w.k, t.v = w.v, t.scores = w.scores;
+  t.softcap = static_cast<float>(a_.softcap);
+  for (int64_t r = 0; r < rows; r += kLanes) {
+    if (!see(range_of(w.places, r, kLanes, rows), static_cast<float>(key), kKeyTile,
+             static_cast<float>(a_.window), 1, t.mask, t.keys))
+      continue;
+    t.mask.places = w.places + r;
+    t.q = w.q + r * ld, t.out = w.out + r * ld;
+    t.max = w.max + r, t.sum = w.sum + r;
+    kernels_.prefill(t);
+  }
+}
+
+void TunedAttention::pair_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t end) const {
+  const int64_t ld = padded_head(a_.head_dim);
+  kernels_.pairs->pack_keys(w.k, w.v, ld, static_cast<int>(end - key), a_.head_dim, w.pair_k,
+                            w.pair_v);
+  PairTile t;
+  t.steps = static_cast<int>((a_.head_dim + 31) / 32);
+  t.k = w.pair_k, t.v = w.pair_v, t.scores = w.scores, t.weights = w.weights;
+  t.softcap = static_cast<float>(a_.softcap);
+  for (int64_t r = 0; r < rows; r += 2 * kLanes) {
+    if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
+             static_cast<float>(a_.window), 32, t.mask, t.keys))
+      continue;
+    t.vectors = rows - r > kLanes ? 2 : 1;
+    t.mask.places = w.places + r;
+    const int64_t vector = r / kLanes * pair_elems(a_);
+    t.q = reinterpret_cast<const uint16_t*>(w.q) + vector, t.out = w.out + vector;
+    t.max = w.max + r, t.sum = w.sum + r;
+    kernels_.pairs->tile(t);
+  }
+}
+
+void TunedAttention::finish_prefill(const LaunchArgs& args, const Scratch& w,
+                                    const AttentionItem& item, bool pairs) const {
+  const int64_t ld = padded_head(a_.head_dim), rows = (item.query_end - item.query_begin) * group();
+  const int64_t first = args.step->query_begin[item.sequence] + item.query_begin;
+  const int64_t vector = pair_elems(a_);
+  for (int64_t r = 0; r < rows; ++r) {
+    if (pairs && r % kLanes == 0)
+      for (int64_t d = 0; d < a_.head_dim; d += 16)
+        kernels_.transpose(w.out + r / kLanes * vector + d * kLanes, kLanes, w.heads + d, ld);
+    write_head(args, first + r / group(), item.kv_head * group() + r % group(),
+               pairs ? w.heads + r % kLanes * ld : w.out + r * ld, 1 / w.sum[r]);
+  }
+}
+
+}  // namespace tokamak

@@ -1,0 +1,206 @@
+// Decode straight from the cache: sixteen dimensions in the lanes of a vector, every key and value
+// read once for up to four heads.
+#pragma once
+#include "backend/cpu/attention/lanes.h"
+
+namespace tokamak {
+namespace {
+
+// Elements [at, at + 16) of a row, or the n < 16 last ones and zeros; of int8 the bare codes.
+template <DType T>
+TOKAMAK_INLINE F16x load_row(const std::byte* row, int64_t at, int64_t n) {
+  if constexpr (T == DType::int8_row) {
+    const std::byte* codes = row + 2 + at;
+    if (n >= 16) return simd::load_i8(codes);
+    std::byte part[16] = {};
+    __builtin_memcpy(part, codes, static_cast<size_t>(n));
+    return simd::load_i8(part);
+  } else {
+    return widen_sixteen<T>(row + at * (T == DType::f32 ? 4 : 2), n);
+  }
+}
+
+template <DType T>
+TOKAMAK_INLINE int64_t bytes_of_row(int64_t head_dim) {
+  return T == DType::int8_row ? 2 + head_dim : head_dim * (T == DType::f32 ? 4 : 2);
+}
+
+// The int8 scales of rows i … i + 15 of a run; behind its end the last one again.
+TOKAMAK_INLINE F16x row_scales(const std::byte* rows, int64_t bytes, int i, int keys) {
+  uint16_t half[16];
+  for (int j = 0; j < 16; ++j)
+    __builtin_memcpy(&half[j], rows + (i + j < keys ? i + j : keys - 1) * bytes, 2);
+  return simd::load_f16(half);
+}
+
+TOKAMAK_INLINE void fetch(const std::byte* rows, int64_t begin, int64_t end) {
+  if (rows == nullptr) return;
+  for (int64_t at = begin; at < end; at += 64) __builtin_prefetch(rows + at, 0, 2);
+}
+
+// Scores of H heads against the keys of a run.
+template <DType T, int H>
+TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const float* q,
+                               float* scores) {
+  constexpr int kRows = kSumsAtOnce / H >= 8   ? 8
+                        : kSumsAtOnce / H >= 4 ? 4
+                        : kSumsAtOnce / H >= 2 ? 2
+                                               : 1;
+  const int64_t bytes = bytes_of_row<T>(t.head_dim), n = t.head_dim;
+  for (int i = 0; i < run.keys; i += 16) {
+    fetch(run.next_k, i * bytes, (i + 16) * bytes);
+    F16x s[H][16];
+    for (int r = 0; r < 16; r += kRows) {
+      const std::byte* rows[kRows];
+      F16x part[H][kRows];
+#pragma GCC unroll 16
+      for (int j = 0; j < kRows; ++j) {
+        const int at = i + r + j;
+        rows[j] = run.k + (at < run.keys ? at : run.keys - 1) * bytes;
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h) part[h][j] = simd::zero();
+      }
+      for (int64_t d = 0; d < n; d += 16)
+#pragma GCC unroll 16
+        for (int j = 0; j < kRows; ++j) {
+          const F16x key = load_row<T>(rows[j], d, n - d);
+#pragma GCC unroll 4
+          for (int h = 0; h < H; ++h)
+            part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
+        }
+#pragma GCC unroll 16
+      for (int j = 0; j < kRows; ++j)
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h) s[h][r + j] = part[h][j];
+    }
+    const F16x scales = T == DType::int8_row ? row_scales(run.k, bytes, i, run.keys) : simd::zero();
+    for (int h = 0; h < H; ++h) {
+      F16x all = simd::sums_of(s[h]);
+      if (T == DType::int8_row) all = simd::mul(all, scales);
+      if (t.softcap > 0) all = soft_cap(all, t.softcap);
+      simd::store(scores + h * kScoreRow + i, all);
+    }
+  }
+}
+
+// Scores of one head become weights; its output so far shrinks to the new maximum.
+TOKAMAK_INLINE void decode_softmax(const DecodeTile& t, int head) {
+  float* scores = t.scores + head * kScoreRow;
+  simd::store(scores + t.keys, simd::set1(kMaskedScore));
+  F16x top = simd::set1(t.max[head]);
+  for (int j = 0; j < t.keys; j += 16) top = simd::max(simd::load(scores + j), top);
+  const float max = simd::max_of(top);
+  F16x sum = simd::zero();
+  for (int j = 0; j < t.keys; j += 16) {
+    const F16x p = simd::exp(simd::sub(simd::load(scores + j), simd::set1(max)));
+    simd::store(scores + j, p);
+    sum = simd::add(sum, p);
+  }
+  alignas(64) float shrink[16];
+  simd::store(shrink, simd::exp(simd::set1(t.max[head] - max)));
+  t.sum[head] = t.sum[head] * shrink[0] + simd::sum(sum);
+  t.max[head] = max;
+  float* out = t.out + head * t.ld;
+  for (int64_t d = 0; d < t.head_dim; d += 16)
+    simd::store(out + d, simd::mul(simd::load(out + d), simd::set1(shrink[0])));
+}
+
+// Weights times the int8 scales of their values.
+TOKAMAK_INLINE void scale_weights(const DecodeTile& t, const KeyRun& run, int heads, float* p) {
+  const int64_t bytes = bytes_of_row<DType::int8_row>(t.head_dim);
+  for (int i = 0; i < run.keys; i += 16) {
+    const F16x scales = row_scales(run.v, bytes, i, run.keys);
+    const int n = run.keys - i;
+    for (int h = 0; h < heads; ++h) {
+      float* at = p + h * kScoreRow + i;
+      store_some(at, simd::mul(load_some(at, n), scales), n);
+    }
+  }
+}
+
+// out[H heads][C * 16 columns from c] += weights · values, in U sums apart.
+template <DType T, int H, int C>
+TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c) {
+  constexpr int U = kSumsAtOnce / (H * C) >= 4 ? 4 : kSumsAtOnce / (H * C) >= 2 ? 2 : 1;
+  const int64_t bytes = bytes_of_row<T>(t.head_dim), left = t.head_dim - c;
+  F16x s[U][H][C];
+#pragma GCC unroll 4
+  for (int u = 0; u < U; ++u)
+#pragma GCC unroll 4
+    for (int h = 0; h < H; ++h)
+#pragma GCC unroll 8
+      for (int i = 0; i < C; ++i)
+        s[u][h][i] = u > 0 ? simd::zero() : simd::load(t.out + (head + h) * t.ld + c + 16 * i);
+  const float* p = t.scores + head * kScoreRow;
+  for (int r = 0; r < t.run_count; ++r) {
+    const KeyRun& run = t.runs[r];
+    const std::byte* row = run.v;
+    const auto add_key = [&](F16x(&to)[H][C], int j) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int i = 0; i < C; ++i) {
+        const F16x value = load_row<T>(row + j * bytes, c + 16 * i, left - 16 * i);
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h)
+          to[h][i] = simd::fma(value, simd::set1(p[h * kScoreRow + j]), to[h][i]);
+      }
+    };
+    int j = 0;
+    for (; j + 4 <= run.keys; j += 4) {
+      if (c == 0) fetch(run.next_v, j * bytes, (j + 4) * bytes);
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) add_key(s[u % U], j + u);
+    }
+    for (; j < run.keys; ++j) add_key(s[0], j);
+    p += run.keys;
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < H; ++h)
+#pragma GCC unroll 8
+    for (int i = 0; i < C; ++i) {
+      F16x all = s[0][h][i];
+#pragma GCC unroll 4
+      for (int u = 1; u < U; ++u) all = simd::add(all, s[u][h][i]);
+      simd::store(t.out + (head + h) * t.ld + c + 16 * i, all);
+    }
+}
+
+template <DType T, int H>
+void decode_heads(const DecodeTile& t, int head) {
+  float* scores = t.scores + head * kScoreRow;
+  for (int r = 0, at = 0; r < t.run_count; at += t.runs[r++].keys)
+    run_scores<T, H>(t, t.runs[r], t.q + head * t.ld, scores + at);
+  for (int h = 0; h < H; ++h) decode_softmax(t, head + h);
+  if (T == DType::int8_row)
+    for (int r = 0, at = 0; r < t.run_count; at += t.runs[r++].keys)
+      scale_weights(t, t.runs[r], H, scores + at);
+  constexpr int C = kSumsAtOnce >= 16 ? 4 : 1;
+  int64_t c = 0;
+  for (; c + 16 * C <= t.head_dim; c += 16 * C) value_columns<T, H, C>(t, head, c);
+  for (; c < t.head_dim; c += 16) value_columns<T, H, 1>(t, head, c);
+}
+
+template <DType T>
+void decode_of(const DecodeTile& t) {
+  int h = 0;
+  for (; h + 4 <= t.heads; h += 4) decode_heads<T, 4>(t, h);
+  if (t.heads - h == 3)
+    decode_heads<T, 3>(t, h);
+  else if (t.heads - h == 2)
+    decode_heads<T, 2>(t, h);
+  else if (t.heads - h == 1)
+    decode_heads<T, 1>(t, h);
+}
+
+void decode(const DecodeTile& t) {
+  if (t.dtype == DType::int8_row)
+    decode_of<DType::int8_row>(t);
+  else if (t.dtype == DType::f16)
+    decode_of<DType::f16>(t);
+  else if (t.dtype == DType::bf16)
+    decode_of<DType::bf16>(t);
+  else
+    decode_of<DType::f32>(t);
+}
+
+}  // namespace
+}  // namespace tokamak
