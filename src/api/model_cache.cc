@@ -98,6 +98,7 @@ void check_activation_bits(const fs::path& engine, const std::string& wanted) {
 }  // namespace
 
 fs::path engine_of(const fs::path& model, const LLMOptions& options, Backend& backend) {
+  kinds_of_8_bits(options.activation_bits);  // refused before any work
   std::error_code error;
   if (!fs::exists(model, error))
     fail(

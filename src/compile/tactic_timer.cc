@@ -117,10 +117,11 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   const int32_t sequences = decode ? tokens : 1;
   const auto length = decode ? static_cast<int32_t>(options_.context) : tokens;
   const int32_t blocks = (length + kDefaultKvBlockSize - 1) / kDefaultKvBlockSize;
-  for (int32_t t = 0; t < tokens; ++t) {
-    s->token_ids.push_back(t * 7919 % 32);
-    s->positions.push_back(decode ? length - 1 : t);
-    s->logit_index.push_back(t);
+  const int64_t ids = signature_.op == Op::embedding ? signature_.inputs[1].shape[0].size : 1;
+  for (int64_t t = 0; t < tokens; ++t) {
+    s->token_ids.push_back(static_cast<int32_t>((t + 1) * 7919 % ids));  // rows far apart
+    s->positions.push_back(decode ? length - 1 : static_cast<int32_t>(t));
+    s->logit_index.push_back(static_cast<int32_t>(t));
   }
   for (int32_t q = 0; q <= sequences; ++q) s->query_begin.push_back(decode ? q : q * tokens);
   s->context_len.assign(static_cast<size_t>(sequences), length);

@@ -1,9 +1,12 @@
 #include "compile/tuner.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 #include <limits>
 #include <map>
+#include <optional>
 
 #include "base/log.h"
 #include "base/progress.h"
@@ -16,9 +19,16 @@ namespace {
 
 constexpr double kPrune = 3;  // estimates above this many times the best are not timed
 constexpr size_t kMaxCandidates = 6;
-constexpr int kTimerVersion = 2;  // of the way of timing; part of the device key
+constexpr double kEqual = 1.02;        // times nearer than this are equal
+constexpr double kSharingCost = 0.01;  // of a step's time, so that a weight is kept once
+constexpr int kTimerVersion = 3;       // of the way of timing; part of the device key
 
 using Layouts = std::vector<std::string>;  // of a signature's matrix weights, in order
+
+struct Candidate {
+  const Tactic* tactic;
+  Layouts layouts;
+};
 
 // Steps with equal signatures; attention's layer number does not matter.
 struct Group {
@@ -27,10 +37,9 @@ struct Group {
   std::vector<size_t> steps;
   std::vector<const PlanWeight*> weights;
   bool rows = false;
-};
-
-struct Candidate {
-  const Tactic* tactic;
+  std::vector<Candidate> candidates;
+  std::vector<TacticTimes> times;  // per bucket
+  std::vector<TacticChoice> choices;
   Layouts layouts;
 };
 
@@ -50,7 +59,7 @@ std::vector<Group> make_groups(const Plan& plan) {
     if (s.op == Op::attention) key += fmt::format(" kv={}", name(plan.kv_dtype));
     const auto [it, added] = known.emplace(key, groups.size());
     if (added) {
-      Group g{std::move(s), std::move(key), {}, {}, is_row_step(plan, step)};
+      Group g{std::move(s), std::move(key), {}, {}, is_row_step(plan, step), {}, {}, {}, {}};
       for (const int32_t v : step.inputs)
         if (plan.values[v].storage == Storage::weight)
           g.weights.push_back(&plan.weights[plan.values[v].base]);
@@ -110,29 +119,26 @@ class Chooser {
 
   TuneReport run() {
     const auto start = std::chrono::steady_clock::now();
-    const std::vector<Group> groups = make_groups(plan_);
+    std::vector<Group> groups = make_groups(plan_);
     report_.signatures = static_cast<int>(groups.size());
-    std::vector<std::vector<Candidate>> candidates;
-    for (const Group& g : groups) {
-      candidates.push_back(candidates_of(backend_, g.signature));
-      if (candidates.back().empty())
+    for (Group& g : groups) {
+      g.candidates = candidates_of(backend_, g.signature);
+      if (g.candidates.empty())
         fail("backend '{}' has no tactic for {} of '{}': {}", backend_.name(), name(g.signature.op),
              plan_.steps[g.steps[0]].name, g.key);
     }
-    std::vector<std::vector<TacticChoice>> choices;
-    std::vector<Layouts> layouts;
     Progress progress("tuning", static_cast<int64_t>(groups.size()), "signatures");
-    for (size_t i = 0; i < groups.size(); ++i) {
-      auto [list, layout] = choose(groups[i], candidates[i]);
-      choices.push_back(std::move(list));
-      layouts.push_back(std::move(layout));
-      progress.add(1, std::string(name(groups[i].signature.op)));
+    for (Group& g : groups) {
+      g.times = times_of(g);
+      decide(g, g.candidates);
+      progress.add(1, std::string(name(g.signature.op)));
     }
     if (report_.timed > 0) progress.finish();
-    for (size_t i = 0; i < groups.size(); ++i)
-      for (const size_t step : groups[i].steps) {
-        plan_.steps[step].choices = choices[i];
-        store_weights(plan_.steps[step], layouts[i]);
+    share_weights(groups);
+    for (const Group& g : groups)
+      for (const size_t step : g.steps) {
+        plan_.steps[step].choices = g.choices;
+        store_weights(plan_.steps[step], g.layouts);
       }
     report_.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -140,12 +146,15 @@ class Chooser {
   }
 
  private:
-  // Times of one group for one bucket: measured, remembered, or estimated.
-  std::vector<TacticTimes> times_of(const Group& g, const std::vector<Candidate>& all,
-                                    const std::vector<int32_t>& buckets) {
+  const std::vector<int32_t>& buckets_of(const Group& g) const {
+    return g.rows ? options_.row_buckets : options_.token_buckets;
+  }
+
+  // Times of one group for its buckets: measured, remembered, or estimated.
+  std::vector<TacticTimes> times_of(const Group& g) {
     std::vector<TacticTimes> result;
     std::unique_ptr<TacticTimer> timer;
-    for (const int32_t bucket : buckets) {
+    for (const int32_t bucket : buckets_of(g)) {
       throw_if_interrupted();
       if (const TacticTimes* known = cache_.find(device_, g.key, bucket); known && options_.time) {
         result.push_back(*known);
@@ -157,11 +166,11 @@ class Chooser {
         if (!timer)
           timer = std::make_unique<TacticTimer>(backend_, source_, g.signature, g.weights,
                                                 options_.timer);
-        times = timer->time(prune(all, g.signature, bucket), bucket);
+        times = timer->time(prune(g.candidates, g.signature, bucket), bucket);
         cache_.put(device_, g.key, bucket, times);
         ++report_.timed;
       } else {
-        for (const Candidate& c : all)
+        for (const Candidate& c : g.candidates)
           times[std::string(c.tactic->name())] = c.tactic->estimate_us(g.signature, bucket);
       }
       result.push_back(std::move(times));
@@ -169,21 +178,113 @@ class Chooser {
     return result;
   }
 
-  std::pair<std::vector<TacticChoice>, Layouts> choose(const Group& g,
-                                                       const std::vector<Candidate>& all) {
-    const std::vector<int32_t>& buckets = g.rows ? options_.row_buckets : options_.token_buckets;
-    const std::vector<TacticTimes> times = times_of(g, all, buckets);
-    if (options_.deterministic) return one_choice(g, all, buckets, times);
-    const Layouts layouts = best_layouts(g, all, buckets, times);
-    std::vector<TacticChoice> choices;
-    for (size_t b = 0; b < buckets.size(); ++b) {
-      TacticChoice c = best_tactic(g, all, layouts, buckets[b], times[b]);
-      if (!options_.time && !choices.empty() && choices.back().tactic == c.tactic)
-        choices.back().bucket = c.bucket;
-      else
-        choices.push_back(std::move(c));
+  // Sets the group's choices and layouts to the best of these candidates.
+  void decide(Group& g, const std::vector<Candidate>& all) const {
+    const std::vector<int32_t>& buckets = buckets_of(g);
+    if (options_.deterministic) {
+      std::tie(g.choices, g.layouts) = one_choice(g, all, buckets, g.times);
+      return;
     }
-    return {std::move(choices), layouts};
+    g.layouts = best_layouts(g, all, buckets, g.times);
+    g.choices.clear();
+    for (size_t b = 0; b < buckets.size(); ++b) {
+      TacticChoice c = best_tactic(g, all, g.layouts, buckets[b], g.times[b]);
+      if (!options_.time && !g.choices.empty() && g.choices.back().tactic == c.tactic)
+        g.choices.back().bucket = c.bucket;
+      else
+        g.choices.push_back(std::move(c));
+    }
+  }
+
+  // A weight that two groups want in two layouts is kept in one of them where no step of any size
+  // becomes slower by more than kSharingCost.
+  void share_weights(std::vector<Group>& groups) const {
+    for (size_t w = 0; w < plan_.weights.size(); ++w) {
+      std::map<size_t, size_t> users;  // group → its slot for this weight
+      std::vector<std::string> wanted;
+      for (size_t i = 0; i < groups.size(); ++i)
+        for (const size_t step : groups[i].steps)
+          if (const auto slot = slot_of(plan_.steps[step], static_cast<int32_t>(w))) {
+            users.emplace(i, *slot);
+            const std::string& layout = groups[i].layouts[*slot];
+            if (std::find(wanted.begin(), wanted.end(), layout) == wanted.end())
+              wanted.push_back(layout);
+          }
+      if (wanted.size() < 2) continue;
+      std::vector<Group> best;
+      double best_cost = kSharingCost;
+      for (const std::string& layout : wanted) {
+        std::vector<Group> changed = groups;
+        if (!move_users(changed, users, layout)) continue;
+        if (const double cost = slowdown(groups, changed); cost <= best_cost) {
+          best_cost = cost;
+          best = std::move(changed);
+        }
+      }
+      if (!best.empty())
+        groups = std::move(best);
+      else
+        log::info("'{}' is stored twice: {}", plan_.weights[w].names[0],
+                  fmt::join(wanted, " and "));
+    }
+  }
+
+  // Which of the step's matrix weights this one is.
+  std::optional<size_t> slot_of(const PlanStep& step, int32_t weight) const {
+    size_t slot = 0;
+    for (const int32_t input : step.inputs) {
+      const PlanValue& v = plan_.values[input];
+      if (v.storage != Storage::weight || !is_matrix_weight(v.type)) continue;
+      if (v.base == weight) return slot;
+      ++slot;
+    }
+    return std::nullopt;
+  }
+
+  // False where a user has no tactic for the layout.
+  bool move_users(std::vector<Group>& groups, const std::map<size_t, size_t>& users,
+                  const std::string& layout) const {
+    for (const auto& [i, slot] : users) {
+      Group& g = groups[i];
+      if (g.layouts[slot] == layout) continue;
+      Layouts layouts = g.layouts;
+      layouts[slot] = layout;
+      std::vector<Candidate> some;
+      for (const Candidate& c : g.candidates)
+        if (c.layouts == layouts) some.push_back(c);
+      if (some.empty()) return false;
+      decide(g, some);
+    }
+    return true;
+  }
+
+  // By how much a step becomes slower at most, over the buckets of tokens.
+  double slowdown(const std::vector<Group>& from, const std::vector<Group>& to) const {
+    double most = 0;
+    for (const int32_t tokens : options_.token_buckets) {
+      double before = 0, after = 0;
+      for (size_t i = 0; i < from.size(); ++i) {
+        if (from[i].rows && tokens > options_.row_buckets.back()) continue;
+        before += step_us(from[i], tokens);
+        after += step_us(to[i], tokens);
+      }
+      most = std::max(most, after / std::max(before, 1e-9) - 1);
+    }
+    return most;
+  }
+
+  // Of all the group's steps together.
+  double step_us(const Group& g, int32_t tokens) const {
+    const std::vector<int32_t>& buckets = buckets_of(g);
+    const auto b = static_cast<size_t>(
+        std::lower_bound(buckets.begin(), buckets.end() - 1, tokens) - buckets.begin());
+    const auto choice = std::find_if(g.choices.begin(), g.choices.end() - 1,
+                                     [&](const TacticChoice& c) { return tokens <= c.bucket; });
+    for (const Candidate& c : g.candidates)
+      if (c.tactic->name() == choice->tactic)
+        return static_cast<double>(g.steps.size()) *
+               tactic_time(g, g.candidates, c, buckets[b], g.times[b]);
+    TOKAMAK_ASSERT(false);
   }
 
   // One tactic for all buckets: the fastest over them, those that count most first.
@@ -240,7 +341,8 @@ class Chooser {
   }
 
   Layouts best_layouts(const Group& g, const std::vector<Candidate>& all,
-                       const std::vector<int32_t>& buckets, const std::vector<TacticTimes>& times) {
+                       const std::vector<int32_t>& buckets,
+                       const std::vector<TacticTimes>& times) const {
     std::vector<Layouts> options;
     for (const Candidate& c : all)
       if (std::find(options.begin(), options.end(), c.layouts) == options.end())
@@ -260,20 +362,17 @@ class Chooser {
 
   TacticChoice best_tactic(const Group& g, const std::vector<Candidate>& all,
                            const Layouts& layouts, int32_t bucket, const TacticTimes& times) const {
-    const Tactic* best = nullptr;
-    double best_us = 0;
-    bool best_timed = false;
-    for (const Candidate& c : all) {
-      if (c.layouts != layouts) continue;
+    const auto us_of = [&](const Candidate& c) {
       const auto it = times.find(std::string(c.tactic->name()));
-      const bool timed = it != times.end();
-      const double us = timed ? it->second : c.tactic->estimate_us(g.signature, bucket);
-      // Equal: the later, which the backend lists as the better one.
-      if (best && (best_timed > timed || (best_timed == timed && us > best_us))) continue;
-      best = c.tactic;
-      best_us = us;
-      best_timed = timed;
-    }
+      // What was not timed comes behind everything that was.
+      return it != times.end() ? it->second : 1e12 + c.tactic->estimate_us(g.signature, bucket);
+    };
+    double least = std::numeric_limits<double>::max();
+    for (const Candidate& c : all)
+      if (c.layouts == layouts) least = std::min(least, us_of(c));
+    const Tactic* best = nullptr;  // of equals the last, which the backend lists as the best
+    for (const Candidate& c : all)
+      if (c.layouts == layouts && us_of(c) <= kEqual * least) best = c.tactic;
     TOKAMAK_ASSERT(best);
     return make_choice(*best, bucket, options_.time ? times : TacticTimes{});
   }

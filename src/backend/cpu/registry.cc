@@ -4,6 +4,7 @@
 #include "backend/cpu/light/light_tactics.h"
 #include "backend/cpu/linear/amx_tactic.h"
 #include "backend/cpu/linear/linear_tactic.h"
+#include "backend/cpu/linear/rows16_embedding.h"
 #include "backend/cpu/plain_layout.h"
 #include "backend/cpu/reference/reference.h"
 
@@ -22,6 +23,7 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_reference_rope(r);
   add_reference_attention(r);
 
+  add_rows16_embedding(r);
   add_light_tactics(r);
   add_tuned_linear(r);
   add_amx_linear(r);

@@ -298,11 +298,15 @@ void Rows16Layout::pack(const TensorView& src, std::byte* dst, int64_t row_begin
 
 void Rows16Layout::unpack(DType dtype, const Shape& shape, const std::byte* packed,
                           std::byte* dst) const {
-  const int64_t k = shape[1];
-  const size_t group_bytes = rows16_group_bytes(dtype, k), row_bytes = tokamak::row_bytes(dtype, k);
+  const size_t row_bytes = tokamak::row_bytes(dtype, shape[1]);
   for (int64_t row = 0; row < shape[0]; ++row)
-    unpack_row(dtype, packed + static_cast<size_t>(row / 16) * group_bytes, k,
-               static_cast<int>(row % 16), dst + static_cast<size_t>(row) * row_bytes);
+    unpack_rows16_row(dtype, packed, shape[1], row, dst + static_cast<size_t>(row) * row_bytes);
+}
+
+void unpack_rows16_row(DType dtype, const std::byte* packed, int64_t k, int64_t row,
+                       std::byte* out) {
+  unpack_row(dtype, packed + static_cast<size_t>(row / 16) * rows16_group_bytes(dtype, k), k,
+             static_cast<int>(row % 16), out);
 }
 
 }  // namespace tokamak

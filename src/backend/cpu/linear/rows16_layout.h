@@ -18,4 +18,8 @@ class Rows16Layout final : public WeightLayout {
               std::byte* dst) const override;
 };
 
+// One row of a packed weight with k inputs, as the checkpoint has it.
+void unpack_rows16_row(DType dtype, const std::byte* packed, int64_t k, int64_t row,
+                       std::byte* out);
+
 }  // namespace tokamak
