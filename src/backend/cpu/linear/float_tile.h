@@ -53,7 +53,7 @@ TOKAMAK_INLINE void multiply_add(F16x (&s)[W], F16x w, const float* x) {
 // f32 and f16: one step is one input.
 template <DType D, int W, int U>
 void float_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-                int64_t k, bool add, float* acc) {
+                int64_t k_begin, int64_t k_end, float* acc) {
   constexpr size_t kStep = D == DType::f32 ? 64 : 32;
   const auto at = [](const std::byte* p) __attribute__((always_inline)) {
     if constexpr (D == DType::f32)
@@ -63,18 +63,18 @@ void float_tile(const LinearWeights& m, const std::byte* w, int64_t groups, cons
   };
   for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
     F16x s[U][W];
-    start_sums<W, U>(s, add, acc);
-    const auto* x = reinterpret_cast<const float*>(xb);
-    const std::byte* p = w;
-    int64_t i = 0;
-    for (; i + U <= k; i += U, x += U * W, p += U * kStep) {
+    start_sums<W, U>(s, k_begin > 0, acc);
+    const auto* x = reinterpret_cast<const float*>(xb) + k_begin * W;
+    const std::byte* p = w + k_begin * kStep;
+    int64_t i = k_begin;
+    for (; i + U <= k_end; i += U, x += U * W, p += U * kStep) {
       if constexpr (W <= 4) {
         for (size_t line = 0; line < U * kStep; line += 64) prefetch(p + kPrefetchBytes + line);
       }
 #pragma GCC unroll 4
       for (int u = 0; u < U; ++u) multiply_add<W>(s[u], at(p + u * kStep), x + u * W);
     }
-    for (; i < k; ++i, x += W, p += kStep) multiply_add<W>(s[0], at(p), x);
+    for (; i < k_end; ++i, x += W, p += kStep) multiply_add<W>(s[0], at(p), x);
     store_sums<W, U>(s, acc);
   }
 }
@@ -82,16 +82,16 @@ void float_tile(const LinearWeights& m, const std::byte* w, int64_t groups, cons
 // bf16 weights widened to float32: one step is a pair of inputs.
 template <int W, int U>
 void bf16_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-               int64_t k, bool add, float* acc) {
+               int64_t k_begin, int64_t k_end, float* acc) {
   constexpr int P = U == 4 ? 2 : 1;  // pairs per round
   const I16x high = simd::iset1(static_cast<int32_t>(0xffff0000u));
   for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
     F16x s[U][W];
-    start_sums<W, U>(s, add, acc);
-    const auto* x = reinterpret_cast<const float*>(xb);
-    const std::byte* p = w;
-    int64_t i = 0;
-    for (; i + 2 * P <= k; i += 2 * P, x += 2 * P * W, p += 64 * P) {
+    start_sums<W, U>(s, k_begin > 0, acc);
+    const auto* x = reinterpret_cast<const float*>(xb) + k_begin * W;
+    const std::byte* p = w + k_begin * 32;
+    int64_t i = k_begin;
+    for (; i + 2 * P <= k_end; i += 2 * P, x += 2 * P * W, p += 64 * P) {
 #pragma GCC unroll 2
       for (int u = 0; u < P; ++u) {
         if constexpr (W <= 4) prefetch(p + 64 * u + kPrefetchBytes);
@@ -101,10 +101,10 @@ void bf16_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const
                         x + (2 * u + 1) * W);
       }
     }
-    for (; i < k; i += 2, x += 2 * W, p += 64) {
+    for (; i < k_end; i += 2, x += 2 * W, p += 64) {
       const I16x v = simd::iload(p);
       multiply_add<W>(s[0], simd::as_float(simd::shift_left<16>(v)), x);
-      if (i + 1 < k) multiply_add<W>(s[1 % U], simd::as_float(simd::iand(v, high)), x + W);
+      if (i + 1 < k_end) multiply_add<W>(s[1 % U], simd::as_float(simd::iand(v, high)), x + W);
     }
     store_sums<W, U>(s, acc);
   }

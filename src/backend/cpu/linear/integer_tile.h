@@ -70,10 +70,8 @@ TOKAMAK_INLINE void add_run(F16x (&f)[W], WeightCursor& c, const std::byte* reco
   I16x s[G][W];
   start_digits<D, W, G>(s, corrections);
   for (int64_t i = 0; i < blocks; ++i, x += 8 * G * W, c.data += Format<D>::kRows.data_bytes) {
-    if constexpr (W <= 4) {
-      for (size_t line = 0; line < c.block_bytes; line += 64) prefetch(c.next + line);
-      c.next += c.block_bytes;
-    }
+    for (size_t line = 0; line < c.block_bytes; line += 64) prefetch(c.next + line);
+    c.next += c.block_bytes;
     dot_quad<D, W, G, 0>(s, c.data, x);
     dot_quad<D, W, G, 1>(s, c.data, x);
     dot_quad<D, W, G, 2>(s, c.data, x);
@@ -91,21 +89,35 @@ TOKAMAK_INLINE void add_run(F16x (&f)[W], WeightCursor& c, const std::byte* reco
   add_scaled<D, W, G>(f, s, record, b, Format<D>::kSub - 1, corrections);
 }
 
+// 4-byte words of one token's first `blocks` blocks.
+template <DType D, int G>
+int64_t digit_words(const LinearWeights& m, int64_t blocks) {
+  const auto runs_of = [&m](int64_t n) { return (n + m.run - 1) / m.run; };
+  const int64_t spans = blocks / m.span, rest = blocks % m.span;
+  return blocks * 8 * G + (spans * runs_of(m.span) + runs_of(rest)) * kCorrections<D, G> + spans +
+         (rest > 0);
+}
+
 // D stands for all formats with its codes: those differ in what a scale record covers.
 template <DType D, int W, int G>
 void integer_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-                  int64_t, bool, float* acc) {
+                  int64_t k_begin, int64_t k_end, float* acc) {
   constexpr Rows16Format fmt = Format<D>::kRows;
-  const int64_t blocks = m.k / 32;
+  const int64_t first = k_begin / 32, blocks = k_end / 32;
   const size_t block_bytes = fmt.data_bytes + static_cast<size_t>(m.record_bytes / m.run);
+  const auto* x_first = reinterpret_cast<const int32_t*>(xb) + digit_words<D, G>(m, first) * W;
+  const size_t data_at = m.scale_bytes + static_cast<size_t>(first * fmt.data_bytes);
+  const int64_t record_at = first / m.run * m.record_bytes;
   for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
-    const auto* x = reinterpret_cast<const int32_t*>(xb);
+    const int32_t* x = x_first;
     // The data section runs late by the scales' size.
-    WeightCursor c{w + m.scale_bytes, w + m.scale_bytes + kPrefetchBytes, block_bytes};
-    const std::byte* record = w;
+    WeightCursor c{w + data_at, w + data_at + kPrefetchBytes, block_bytes};
+    const std::byte* record = w + record_at;
+    if (k_begin == 0) {
 #pragma GCC unroll 32
-    for (int t = 0; t < W; ++t) simd::store(acc + t * 16, simd::zero());
-    for (int64_t b = 0; b < blocks;) {
+      for (int t = 0; t < W; ++t) simd::store(acc + t * 16, simd::zero());
+    }
+    for (int64_t b = first; b < blocks;) {
       const int64_t end = b + m.span < blocks ? b + m.span : blocks;
       F16x f[W];
 #pragma GCC unroll 32
@@ -128,7 +140,7 @@ void integer_tile(const LinearWeights& m, const std::byte* w, int64_t groups, co
   }
 }
 
-// Whole numbers to digits: v = 256 * digit[0] + digit[1] to one unit, or v itself.
+// v rounded: 256 * digit[0] + digit[1] to one unit, or one digit.
 template <int G>
 TOKAMAK_INLINE void split_digits(F16x v, I16x (&digit)[G]) {
   if constexpr (G == 2) {
@@ -140,6 +152,8 @@ TOKAMAK_INLINE void split_digits(F16x v, I16x (&digit)[G]) {
     digit[0] = simd::to_int(v);
   }
 }
+
+constexpr int kMostBlocks = 8;  // of a span
 
 // What a run's corrections are made of: sums of the digits, per half where those have scales.
 template <DType D, int G>
@@ -156,8 +170,8 @@ struct DigitSums {
   TOKAMAK_INLINE void store(int width, int32_t* out) const {
     for (int h = 0; h < Format<D>::kSub; ++h)
       if constexpr (Format<D>::kMin) {
-        const I16x v =
-            G == 2 ? simd::iadd(simd::shift_left<8>(sum[h][0]), sum[h][G - 1]) : sum[h][0];
+        I16x v = sum[h][0];
+        if constexpr (G == 2) v = simd::iadd(simd::shift_left<8>(v), sum[h][1]);
         *reinterpret_cast<float*>(out + h * width) = static_cast<float>(simd::isum(v));
       } else if constexpr (Format<D>::kOffset != 0) {
         for (int g = 0; g < G; ++g)
@@ -166,72 +180,78 @@ struct DigitSums {
   }
 };
 
-// 32 inputs of one token into column t of the block at out.
+// One token's span: its digits as they lie, 32 to a block and digit, and its scale and corrections
+// in columns of the packed tile.
 template <DType D, int G>
-TOKAMAK_INLINE void quantize_block(const float* row, F16x inverse, int width, int32_t* out,
-                                   DigitSums<D, G>& sums) {
-  alignas(16) int8_t q[G][32];
-  for (int h = 0; h < 2; ++h) {
-    I16x digit[G];
-    split_digits<G>(simd::round(simd::mul(simd::load(row + 16 * h), inverse)), digit);
-    for (int g = 0; g < G; ++g) simd::store_i8(q[g] + 16 * h, digit[g]);
-    sums.add(digit, h);
-  }
-  for (int g = 0; g < G; ++g) {
-    const auto* quads = reinterpret_cast<const int32_t*>(q[g]);
-    for (int j = 0; j < 8; ++j) out[(8 * g + j) * width] = quads[j];
-  }
-}
-
-// `blocks` blocks of one token with one scale into column `out` of a span; row == null: zeros.
-template <DType D, int G>
-void quantize_span(const float* row, int64_t blocks, int run, int width, int32_t* out) {
+TOKAMAK_INLINE void quantize_span(const float* row, int64_t blocks, int run, int width,
+                                  int8_t* digits, int32_t* out) {
   constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
-  const int64_t runs = (blocks + run - 1) / run;
-  const int64_t words = blocks * 8 * G + runs * kCorrections<D, G>;
-  if (row == nullptr) {
-    for (int64_t i = 0; i <= words; ++i) out[i * width] = 0;
-    return;
-  }
-  F16x largest = simd::zero(), sum = simd::zero();
+  F16x largest = simd::zero(), total = simd::zero();
   for (int64_t i = 0; i < blocks * 32; i += 16) {
     const F16x x = simd::load(row + i);
     largest = simd::max(largest, simd::abs(x));
-    sum = simd::add(sum, x);
+    total = simd::add(total, x);
   }
   const float top = simd::max_of(largest);
-  const bool nan = simd::any_nan(sum);  // one bad input shows in every sum
+  const bool nan = simd::any_nan(total);  // one bad input shows in every sum
   const F16x inverse = simd::set1(top > 0 ? kLargest / top : 0.0f);
   for (int64_t b = 0; b < blocks;) {
     const int64_t end = b + run < blocks ? b + run : blocks;
+    out += (end - b) * 8 * G * width;
     DigitSums<D, G> sums;
     sums.clear();
-    for (; b < end; ++b, out += 8 * G * width)
-      quantize_block<D, G>(row + b * 32, inverse, width, out, sums);
+    for (; b < end; ++b, digits += 32 * G)
+      for (int h = 0; h < 2; ++h) {
+        I16x digit[G];
+        split_digits<G>(simd::mul(simd::load(row + b * 32 + 16 * h), inverse), digit);
+        for (int g = 0; g < G; ++g) simd::store_i8(digits + g * 32 + 16 * h, digit[g]);
+        sums.add(digit, h);
+      }
     sums.store(width, out);
     out += kCorrections<D, G> * width;
   }
   *reinterpret_cast<float*>(out) = nan ? __builtin_nanf("") : top / kLargest;
 }
 
-// 4-byte words of one token's first `blocks` blocks.
+// Digits of a span, per token `token_words` apart, to [8][width] per block and digit.
 template <DType D, int G>
-int64_t digit_words(const LinearWeights& m, int64_t blocks) {
-  const auto runs_of = [&m](int64_t n) { return (n + m.run - 1) / m.run; };
-  const int64_t spans = blocks / m.span, rest = blocks % m.span;
-  return blocks * 8 * G + (spans * runs_of(m.span) + runs_of(rest)) * kCorrections<D, G> + spans +
-         (rest > 0);
+TOKAMAK_INLINE void spread_digits(const int32_t* digits, int64_t token_words, int64_t blocks,
+                                  int run, int width, int32_t* out) {
+  for (int64_t b = 0; b < blocks;) {
+    const int64_t end = b + run < blocks ? b + run : blocks;
+    for (int64_t i = b * G; i < end * G; ++i, out += 8 * width) {
+#if defined(__AVX512F__)
+      if (width == 8) {
+        simd::transpose8(digits + i * 8, token_words, out, 8);
+        continue;
+      }
+#endif
+      for (int t = 0; t < width; ++t)
+        for (int j = 0; j < 8; ++j) out[j * width + t] = digits[t * token_words + i * 8 + j];
+    }
+    out += kCorrections<D, G> * width;
+    b = end;
+  }
 }
 
 template <DType D, int G>
 void pack_digits(const LinearWeights& m, const float* x, int64_t stride, int tokens, int width,
                  int64_t k_begin, int64_t k_end, std::byte* tile) {
+  constexpr int64_t kTokenWords = kMostBlocks * 8 * G;
+  alignas(64) int32_t digits[kMaxTileWidth * kTokenWords];
   auto* out = reinterpret_cast<int32_t*>(tile) + digit_words<D, G>(m, k_begin / 32) * width;
   for (int64_t b = k_begin / 32; b < k_end / 32; b += m.span) {
     const int64_t n = k_end / 32 - b < m.span ? k_end / 32 - b : m.span;
-    for (int t = 0; t < width; ++t)
-      quantize_span<D, G>(t < tokens ? x + t * stride + b * 32 : nullptr, n, m.run, width, out + t);
-    out += (digit_words<D, G>(m, b + n) - digit_words<D, G>(m, b)) * width;
+    const int64_t words = (digit_words<D, G>(m, b + n) - digit_words<D, G>(m, b)) * width;
+    if (tokens < width) {
+      for (int64_t i = 0; i < words; ++i) out[i] = 0;
+      for (int32_t& d : digits) d = 0;
+    }
+    for (int t = 0; t < tokens; ++t)
+      quantize_span<D, G>(x + t * stride + b * 32, n, m.run, width,
+                          reinterpret_cast<int8_t*>(digits + t * kTokenWords), out + t);
+    spread_digits<D, G>(digits, kTokenWords, n, m.run, width, out);
+    out += words;
   }
 }
 

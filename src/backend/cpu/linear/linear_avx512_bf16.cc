@@ -15,14 +15,14 @@ TOKAMAK_INLINE void multiply_pairs(F16x (&s)[W], const std::byte* w, const int32
 
 template <int W, int U>
 void pairs_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-                int64_t k, bool add, float* acc) {
-  const int64_t pairs = (k + 1) / 2;
+                int64_t k_begin, int64_t k_end, float* acc) {
+  const int64_t pairs = (k_end + 1) / 2;
   for (int64_t g = 0; g < groups; ++g, acc += W * 16) {
     F16x s[U][W];
-    start_sums<W, U>(s, add, acc);
-    const std::byte* p = w + static_cast<size_t>(g) * m.group_bytes;
-    const auto* x = reinterpret_cast<const int32_t*>(xb);
-    int64_t i = 0;
+    start_sums<W, U>(s, k_begin > 0, acc);
+    const std::byte* p = w + static_cast<size_t>(g) * m.group_bytes + k_begin * 32;
+    const auto* x = reinterpret_cast<const int32_t*>(xb) + k_begin / 2 * W;
+    int64_t i = k_begin / 2;
     for (; i + U <= pairs; i += U, x += U * W, p += U * 64) {
 #pragma GCC unroll 4
       for (int u = 0; u < U; ++u) {

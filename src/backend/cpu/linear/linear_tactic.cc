@@ -69,11 +69,12 @@ struct LinearShape {
   LinearWeights weights;
   LinearTileFn tile[kTileWidths] = {};
   size_t row_bytes = 0;
-  size_t input_bytes = 0, weight_bytes = 0;  // floats: of one input of a token, of a group
-  size_t cache_bytes = 0;                    // weights that one worker keeps while tokens pass
+  int64_t input_bytes = 0;  // of one input of a token in a tile
+  size_t cache_bytes = 0;   // weights that one worker keeps while tokens pass
 };
 
 constexpr size_t kAccFloats = 4 * kMaxTileWidth * 16;  // sums of one call, per weight
+constexpr int64_t kPackStep = 256;                     // spans do not cross multiples of it
 constexpr int64_t kPackInputs = 512;                   // inputs that one packing task handles
 constexpr int64_t kStretchBytes = 24 << 10;            // of a tile's activations in the first cache
 constexpr size_t kMinTaskBytes = 12 << 10;             // weights worth a task of their own
@@ -173,18 +174,16 @@ class LinearKernel final : public Kernel {
     }
   }
 
-  // Wide tiles of floats go through the inputs in stretches whose activations stay in the first
-  // cache while the groups pass; narrow ones stream the weights as they lie.
+  // Wide tiles go through the inputs in stretches whose activations stay in the first cache while
+  // the groups pass; narrow ones stream the weights as they lie.
   void sum_groups(const std::byte* w, int64_t groups, const std::byte* x, int index,
                   float* acc) const {
     const int width = s_.kernels->widths[index];
-    const bool whole = s_.input_bytes == 0 || width <= 4;
-    const int64_t row = static_cast<int64_t>(s_.input_bytes) * width;
-    const int64_t k = s_.weights.k,
-                  step = whole ? k : std::max<int64_t>(64, kStretchBytes / row / 64 * 64);
+    const int64_t k = s_.weights.k, inputs = kStretchBytes / (s_.input_bytes * width);
+    const int64_t step =
+        width <= 4 ? k : std::max<int64_t>(kPackStep, inputs / kPackStep * kPackStep);
     for (int64_t i = 0; i < k; i += step)
-      s_.tile[index](s_.weights, w + static_cast<size_t>(i) * s_.weight_bytes, groups, x + i * row,
-                     std::min(step, k - i), i > 0, acc);
+      s_.tile[index](s_.weights, w, groups, x, i, std::min(i + step, k), acc);
   }
 
   void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
@@ -292,10 +291,8 @@ class LinearTactic final : public CpuTactic {
       const bool ordered = r.attrs.deterministic && i < 2 && r.kernels->ordered[i] != nullptr;
       r.tile[i] = ordered ? r.kernels->ordered[i] : r.kernels->tile[i];
     }
-    if (!rows16_is_block(w.dtype)) {
-      r.input_bytes = math_ == LinearMath::bf16 ? 2 : 4;
-      r.weight_bytes = w.dtype == DType::f32 ? 64 : 32;
-    }
+    constexpr int64_t kInputBytes[] = {4, 2, 2, 1};
+    r.input_bytes = kInputBytes[static_cast<size_t>(math_)];
     r.cache_bytes = target_.l2_bytes / 2;
     return r;
   }

@@ -27,11 +27,10 @@ struct LinearWeights {
   int run = 1, span = 1;   // blocks of 32 inputs: span a multiple of run, at most 8
 };
 
-// acc[group][width][16] = sums over k inputs of `groups` groups, the first at w; with add these are
-// added to what acc holds. Float weights may be cut into stretches of an even number of inputs;
-// block formats are summed over all inputs in one call.
+// acc[group][width][16] = sums over inputs [k_begin, k_end) of `groups` groups, the first at w; x
+// is the whole tile. k_begin > 0 (a multiple of 256): these are added to what acc holds.
 using LinearTileFn = void (*)(const LinearWeights& m, const std::byte* w, int64_t groups,
-                              const std::byte* x, int64_t k, bool add, float* acc);
+                              const std::byte* x, int64_t k_begin, int64_t k_end, float* acc);
 // Packs inputs [k_begin, k_end) of `tokens` <= width rows of x (stride floats apart; the others are
 // zero) into the tile. k_begin is a multiple of 256.
 using LinearPackFn = void (*)(const LinearWeights& m, const float* x, int64_t stride, int tokens,

@@ -110,6 +110,34 @@ TOKAMAK_INLINE F16x load_i8(const void* p) {
   return {
       _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
 }
+// Eight rows of eight int32, in_stride apart, to columns out_stride apart.
+TOKAMAK_INLINE void transpose8(const int32_t* in, int64_t in_stride, int32_t* out,
+                               int64_t out_stride) {
+  __m256i a[8], b[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) a[i] = _mm256_loadu_si256((const __m256i*)(in + i * in_stride));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    b[2 * i] = _mm256_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+    b[2 * i + 1] = _mm256_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+  }
+  // a[4h + c]: columns c and c + 4 of rows 4h … 4h+3.
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h)
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; ++c) {
+      a[4 * h + 2 * c] = _mm256_unpacklo_epi64(b[4 * h + c], b[4 * h + 2 + c]);
+      a[4 * h + 2 * c + 1] = _mm256_unpackhi_epi64(b[4 * h + c], b[4 * h + 2 + c]);
+    }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    _mm256_storeu_si256((__m256i*)(out + c * out_stride),
+                        _mm256_permute2x128_si256(a[c], a[4 + c], 0x20));
+    _mm256_storeu_si256((__m256i*)(out + (4 + c) * out_stride),
+                        _mm256_permute2x128_si256(a[c], a[4 + c], 0x31));
+  }
+}
+
 // Bits kShift … kShift+3 of sixteen bytes.
 template <int kShift>
 TOKAMAK_INLINE F16x load_u4(const void* p) {
