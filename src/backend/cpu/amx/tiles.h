@@ -46,6 +46,10 @@ TOKAMAK_INLINE void load(const void* p, size_t stride = kTileRow) {
     std::memcpy(file.t[T][r], static_cast<const std::byte*>(p) + r * stride, kTileRow);
 }
 template <int T>
+TOKAMAK_INLINE void load_once(const void* p, size_t stride = kTileRow) {
+  load<T>(p, stride);
+}
+template <int T>
 TOKAMAK_INLINE void store(void* p, size_t stride = kTileRow) {
   check();
   for (size_t r = 0; r < 16; ++r)
@@ -122,6 +126,11 @@ TOKAMAK_INLINE void zero() {
 template <int T>
 TOKAMAK_INLINE void load(const void* p, size_t stride = kTileRow) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
+}
+// Memory that should not displace what the first cache holds.
+template <int T>
+TOKAMAK_INLINE void load_once(const void* p, size_t stride = kTileRow) {
+  asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
 }
 template <int T>
 TOKAMAK_INLINE void store(void* p, size_t stride = kTileRow) {

@@ -46,12 +46,14 @@ TOKAMAK_INLINE void store_sums(float* sums, int64_t group_floats) {
   });
 }
 
-// One step: all products of M activation tiles, a_next bytes apart, and N weight tiles.
-template <int M, int N>
+// One step: all products of M activation tiles, a_next bytes apart, and N weight tiles. Activations
+// that stream past the weights must not push these out of the first cache.
+template <int M, int N, bool kStream = false>
 TOKAMAK_INLINE void add_products(const std::byte* a, size_t a_next, const std::byte* b,
                                  size_t b_next) {
   each_sum<M, N>([&]<int I, int m, int n>() __attribute__((always_inline)) {
-    if constexpr (n == 0) tiles::load<4 + m>(a + m * a_next);
+    if constexpr (n == 0 && kStream) tiles::load_once<4 + m>(a + m * a_next);
+    if constexpr (n == 0 && !kStream) tiles::load<4 + m>(a + m * a_next);
     if constexpr (m == 0) tiles::load<weight_tile<M>(n)>(b + n * b_next);
     tiles::dot_bf16<I, 4 + m, weight_tile<M>(n)>();
   });
@@ -66,152 +68,184 @@ TOKAMAK_INLINE void prefetch_steps(const std::byte* b, size_t b_next) {
 }
 
 // How the task's weights are reached: bf16 groups of whole steps lie ready, others are widened.
-template <DType D>
 struct Weights {
   const AmxTask& t;
+  WidenFn widen = nullptr;  // null: ready
+  size_t scale_bytes = 0, step_bytes = kTileBytes;
   int64_t steps = (t.k + kAmxStep - 1) / kAmxStep;
-  bool ready = D == DType::bf16 && t.k % kAmxStep == 0;
 
   const std::byte* group(int weight, int64_t g) const {
     return t.weight[weight] + static_cast<size_t>(g) * t.group_bytes;
   }
-  // Tiles of steps [begin, end) of N groups from g; next: how far apart the groups' tiles are.
-  template <int N>
-  TOKAMAK_INLINE const std::byte* reach(int weight, int64_t g, int64_t begin, int64_t end,
-                                        size_t& next) const {
-    if (ready) {
+  // Tiles of steps [begin, end) of groups from g; next: how far apart the groups' tiles are.
+  TOKAMAK_INLINE const std::byte* reach(int64_t groups, int weight, int64_t g, int64_t begin,
+                                        int64_t end, std::byte* panel, size_t& next) const {
+    if (widen == nullptr) {
       next = t.group_bytes;
       return group(weight, g) + static_cast<size_t>(begin) * kTileBytes;
     }
     next = static_cast<size_t>(end - begin) * kTileBytes;
-    for (int n = 0; n < N; ++n) widen<D>(group(weight, g + n), t.k, begin, end, t.panel + n * next);
-    return t.panel;
+    for (int64_t n = 0; n < groups; ++n)
+      widen(group(weight, g + n), t.k, begin, end, panel + static_cast<size_t>(n) * next);
+    return panel;
   }
   // Where steps from `begin` of a group are stored.
   const std::byte* source(int weight, int64_t g, int64_t begin) const {
-    return group(weight, g) + rows16_scales(D, t.k) + static_cast<size_t>(begin) * step_bytes();
-  }
-  static constexpr size_t step_bytes() {
-    return kIsBlock<D> ? static_cast<size_t>(rows16_format(D).data_bytes) : kTileBytes;
+    return group(weight, g) + scale_bytes + static_cast<size_t>(begin) * step_bytes;
   }
   const std::byte* activations(int64_t stretch_begin, int64_t stretch_steps, int64_t tile) const {
-    return t.x +
-           static_cast<size_t>(stretch_begin * t.tiles + (t.tile_begin + tile) * stretch_steps) *
-               kTileBytes;
+    const int64_t at = stretch_begin * t.tiles + (t.tile_begin + tile) * stretch_steps;
+    return t.x + static_cast<size_t>(at) * kTileBytes;
   }
 };
 
-// Few tokens: the sums of N groups stay in registers over all inputs.
-constexpr int64_t kFewSteps = 4;  // widened at once
+// Few tokens: the sums of N groups stay in registers over all inputs. Weights are widened a few
+// steps ahead of their products, in turns in two places: tiles load slowly what was just stored.
+constexpr int64_t kFewSteps = 2;
 
-template <DType D, int M, int N>
-void few_groups(const AmxTask& t, int weight, int64_t g) {
-  const Weights<D> w{t};
+struct Chunk {
+  const std::byte* a = nullptr;
+  const std::byte* b = nullptr;
+  size_t a_next = 0, b_next = 0;
+  int64_t steps = 0;
+};
+
+template <int M, int N, bool kPrefetch>
+TOKAMAK_INLINE void add_chunk(const Chunk& c) {
+  for (int64_t i = 0; i < c.steps; ++i) {
+    const std::byte* b = c.b + static_cast<size_t>(i) * kTileBytes;
+    if constexpr (kPrefetch) prefetch_steps<N>(b, c.b_next);
+    add_products<M, N>(c.a + static_cast<size_t>(i) * kTileBytes, c.a_next, b, c.b_next);
+  }
+}
+
+template <int M, int N>
+void few_groups(const Weights& w, int weight, int64_t g) {
+  const AmxTask& t = w.t;
+  const bool ready = w.widen == nullptr;
   clear_sums<M, N>();
+  Chunk before;  // widened, its products to be added
+  size_t place = 0;
   for (int64_t s = 0; s < w.steps; s += t.stretch) {
-    const int64_t in_stretch = least(t.stretch, w.steps - s);
-    const std::byte* a = w.activations(s, in_stretch, 0);
-    const size_t a_next = static_cast<size_t>(in_stretch) * kTileBytes;
-    const int64_t at_once = w.ready ? in_stretch : kFewSteps;
-    for (int64_t i = 0; i < in_stretch; i += at_once) {
-      const int64_t end = least(i + at_once, in_stretch);
-      size_t b_next;
-      const std::byte* b = w.template reach<N>(weight, g, s + i, s + end, b_next);
-      for (int64_t step = i; step < end; ++step, b += kTileBytes) {
-        if (w.ready) prefetch_steps<N>(b, b_next);
-        add_products<M, N>(a + static_cast<size_t>(step) * kTileBytes, a_next, b, b_next);
+    Chunk c;
+    const int64_t in_stretch = least(t.stretch, w.steps - s), most = ready ? in_stretch : kFewSteps;
+    c.a_next = static_cast<size_t>(in_stretch) * kTileBytes;
+    for (int64_t i = 0; i < in_stretch; i += most) {
+      c.a = w.activations(s, in_stretch, 0) + static_cast<size_t>(i) * kTileBytes;
+      c.steps = least(most, in_stretch - i);
+      c.b = w.reach(N, weight, g, s + i, s + i + c.steps, t.panel + place, c.b_next);
+      if (ready) {
+        add_chunk<M, N, true>(c);
+        continue;
       }
+      add_chunk<M, N, false>(before);
+      before = c;
+      place = static_cast<size_t>(N * kFewSteps) * kTileBytes - place;
     }
   }
+  add_chunk<M, N, false>(before);
   const int64_t group_floats = t.tile_count * 256;
   store_sums<M, N>(t.sums + (weight * t.groups + g) * group_floats, group_floats);
 }
 
-template <DType D, int M, int N>
-void few_tokens(const AmxTask& t) {
+template <int M, int N>
+void few_tokens(const Weights& w) {
+  const AmxTask& t = w.t;
   for (int weight = 0; weight < t.weights; ++weight) {
     int64_t g = 0;
-    for (; g + N <= t.groups; g += N) few_groups<D, M, N>(t, weight, g);
-    for (; g < t.groups; ++g) few_groups<D, M, 1>(t, weight, g);
+    for (; g + N <= t.groups; g += N) few_groups<M, N>(w, weight, g);
+    for (; g < t.groups; ++g) few_groups<M, 1>(w, weight, g);
   }
 }
 
-// Many tokens: a stretch of two groups stays in the first cache while all token tiles pass.
+// Many tokens: a stretch of a few groups stays in the first cache while all token tiles pass, two
+// by two with the groups.
 struct Pass {
-  const std::byte* a;
+  const std::byte* a;  // activations of the first token tile, the others a_next apart
   size_t a_next;
-  const std::byte* b;
+  const std::byte* b;  // weights
   size_t b_next;
   int64_t steps;
   bool add;
+  float* sums;
+  int64_t group_floats;
 };
 
 template <int M, int N>
-TOKAMAK_INLINE void pass_tiles(const Pass& p, float* sums, int64_t group_floats,
-                               Ahead (&ahead)[2]) {
+TOKAMAK_INLINE void pass_tiles(const Pass& p, Ahead& ahead) {
   if (p.add)
-    load_sums<M, N>(sums, group_floats);
+    load_sums<M, N>(p.sums, p.group_floats);
   else
     clear_sums<M, N>();
   for (int64_t i = 0; i < p.steps; ++i) {
     const size_t at = static_cast<size_t>(i) * kTileBytes;
-    add_products<M, N>(p.a + at, p.a_next, p.b + at, p.b_next);
-    ahead[0].ask(2);
-    ahead[1].ask(2);
+    add_products<M, N, true>(p.a + at, p.a_next, p.b + at, p.b_next);
+    ahead.ask();
   }
-  store_sums<M, N>(sums, group_floats);
+  store_sums<M, N>(p.sums, p.group_floats);
 }
 
-template <int N>
-void pass_all(Pass p, int64_t tile_count, float* sums, Ahead (&ahead)[2]) {
-  const int64_t group_floats = tile_count * 256;
-  int64_t tile = 0;
-  for (; tile + 2 <= tile_count; tile += 2, p.a += 2 * p.a_next, sums += 512)
-    pass_tiles<2, N>(p, sums, group_floats, ahead);
-  if (tile < tile_count) pass_tiles<1, N>(p, sums, group_floats, ahead);
+// M token tiles by all groups of the panel.
+template <int M>
+TOKAMAK_INLINE void pass_groups(Pass p, int64_t groups, Ahead& ahead) {
+  for (; groups >= 2; groups -= 2, p.b += 2 * p.b_next, p.sums += 2 * p.group_floats)
+    pass_tiles<M, 2>(p, ahead);
+  if (groups > 0) pass_tiles<M, 1>(p, ahead);
 }
 
-template <DType D>
-void many_tokens(const AmxTask& t) {
-  const Weights<D> w{t};
-  const int64_t pairs = (t.groups + 1) / 2, panels = t.weights * pairs;
+void pass_all(Pass p, int64_t tile_count, int64_t groups, Ahead ahead) {
+  for (; tile_count >= 2; tile_count -= 2, p.a += 2 * p.a_next, p.sums += 512)
+    pass_groups<2>(p, groups, ahead);
+  if (tile_count > 0) pass_groups<1>(p, groups, ahead);
+}
+
+// What the panel after (stretch s, panel i) is made of.
+Ahead next_panel(const Weights& w, int64_t s, int64_t i, int64_t panels) {
+  const AmxTask& t = w.t;
+  const int64_t each = panels / t.weights, next = (i + 1) % panels;
+  const int64_t begin = i + 1 < panels ? s : s + t.stretch, end = least(begin + t.stretch, w.steps);
+  if (begin >= w.steps) return {};
+  const int64_t g = next % each * t.panel_groups, groups = least(t.panel_groups, t.groups - g);
+  const size_t bytes = static_cast<size_t>(end - begin) * w.step_bytes;
+  const int64_t uses = (t.tile_count + 1) / 2 * ((groups + 1) / 2) * t.stretch;
+  const int64_t lines = (groups * static_cast<int64_t>(bytes) / 64 + uses - 1) / uses;
+  return {w.source(static_cast<int>(next / each), g, begin), bytes, t.group_bytes, groups,
+          static_cast<int>(least(lines, 16))};
+}
+
+void many_tokens(const Weights& w) {
+  const AmxTask& t = w.t;
+  const int64_t each = (t.groups + t.panel_groups - 1) / t.panel_groups, panels = t.weights * each;
   for (int64_t s = 0; s < w.steps; s += t.stretch) {
     const int64_t end = least(s + t.stretch, w.steps);
-    Pass p{w.activations(s, end - s, 0),
-           static_cast<size_t>(end - s) * kTileBytes,
-           nullptr,
-           0,
-           end - s,
-           s > 0};
     for (int64_t i = 0; i < panels; ++i) {
-      const auto weight = static_cast<int>(i / pairs);
-      const int64_t g = i % pairs * 2;
-      float* sums = t.sums + (weight * t.groups + g) * t.tile_count * 256;
-      Ahead ahead[2];
-      const int64_t next = (i + 1) % panels, next_s = i + 1 < panels ? s : end;
-      const int64_t bytes =
-          (least(next_s + t.stretch, w.steps) - next_s) * static_cast<int64_t>(w.step_bytes());
-      for (int n = 0; n < 2 && bytes > 0; ++n) {
-        const int64_t ng = least(next % pairs * 2 + n, t.groups - 1);
-        ahead[n].at = w.source(static_cast<int>(next / pairs), ng, next_s);
-        ahead[n].end = ahead[n].at + bytes;
-      }
-      if (g + 2 <= t.groups) {
-        p.b = w.template reach<2>(weight, g, s, end, p.b_next);
-        pass_all<2>(p, t.tile_count, sums, ahead);
-      } else {
-        p.b = w.template reach<1>(weight, g, s, end, p.b_next);
-        pass_all<1>(p, t.tile_count, sums, ahead);
-      }
+      const auto weight = static_cast<int>(i / each);
+      const int64_t g = i % each * t.panel_groups, groups = least(t.panel_groups, t.groups - g);
+      Pass p;
+      p.a = w.activations(s, end - s, 0);
+      p.a_next = static_cast<size_t>(end - s) * kTileBytes;
+      p.steps = end - s;
+      p.add = s > 0;
+      p.group_floats = t.tile_count * 256;
+      p.sums = t.sums + (weight * t.groups + g) * p.group_floats;
+      p.b = w.reach(groups, weight, g, s, end, t.panel, p.b_next);
+      pass_all(p, t.tile_count, groups, next_panel(w, s, i, panels));
     }
   }
 }
 
+void sum(const Weights& w) {
+  if (w.t.tile_count == 1) return few_tokens<1, 4>(w);
+  if (w.t.tile_count == 2) return few_tokens<2, 2>(w);
+  many_tokens(w);
+}
+
 template <DType D>
 void sum(const AmxTask& t) {
-  if (t.tile_count == 1) return few_tokens<D, 1, 4>(t);
-  if (t.tile_count == 2) return few_tokens<D, 2, 2>(t);
-  many_tokens<D>(t);
+  if constexpr (rows16_is_block(D))
+    sum({t, widen<D>, rows16_scales(D, t.k), rows16_format(D).data_bytes});
+  else
+    sum({t, D == DType::bf16 && t.k % kAmxStep == 0 ? nullptr : widen<D>});
 }
 
 // Thirty-two inputs of a token, rounded to bf16 (to nearest even), as one tile row.
@@ -260,26 +294,35 @@ const AmxLinearKernels* table() {
 
 const AmxLinearKernels* kernels_for(DType weight) {
   switch (weight) {
-    case DType::bf16:
-      return table<DType::bf16>();
-    case DType::f16:
-      return table<DType::f16>();
-    case DType::q4_0:
-      return table<DType::q4_0>();
-    case DType::q4_1:
-      return table<DType::q4_1>();
-    case DType::q5_0:
-      return table<DType::q5_0>();
-    case DType::q5_1:
-      return table<DType::q5_1>();
-    case DType::q8_0:
-      return table<DType::q8_0>();
-    case DType::q4_k:
-      return table<DType::q4_k>();
-    case DType::q5_k:
-      return table<DType::q5_k>();
-    case DType::q6_k:
-      return table<DType::q6_k>();
+#define TOKAMAK_CASE(t) \
+  case DType::t:        \
+    return table<DType::t>();
+    TOKAMAK_CASE(bf16)
+    TOKAMAK_CASE(f16)
+    TOKAMAK_CASE(q4_0)
+    TOKAMAK_CASE(q4_1)
+    TOKAMAK_CASE(q5_0)
+    TOKAMAK_CASE(q5_1)
+    TOKAMAK_CASE(q8_0)
+    TOKAMAK_CASE(q2_k)
+    TOKAMAK_CASE(q3_k)
+    TOKAMAK_CASE(q4_k)
+    TOKAMAK_CASE(q5_k)
+    TOKAMAK_CASE(q6_k)
+    TOKAMAK_CASE(int8_g64)
+    TOKAMAK_CASE(int8_g128)
+    TOKAMAK_CASE(int8_row)
+    TOKAMAK_CASE(int8a_g32)
+    TOKAMAK_CASE(int8a_g64)
+    TOKAMAK_CASE(int8a_g128)
+    TOKAMAK_CASE(int8a_row)
+    TOKAMAK_CASE(int4_g64)
+    TOKAMAK_CASE(int4_g128)
+    TOKAMAK_CASE(int4_row)
+    TOKAMAK_CASE(int4a_g64)
+    TOKAMAK_CASE(int4a_g128)
+    TOKAMAK_CASE(int4a_row)
+#undef TOKAMAK_CASE
     default:
       return nullptr;
   }

@@ -22,7 +22,8 @@ struct AmxTask {
   int64_t tile_begin = 0;        // the task's token tiles
   int64_t tile_count = 0;
   int64_t stretch = 0;         // steps
-  std::byte* panel = nullptr;  // amx_panel_bytes(stretch)
+  int64_t panel_groups = 2;    // that one panel holds, even
+  std::byte* panel = nullptr;  // amx_panel_bytes()
   float* sums = nullptr;       // weights * groups * tile_count * 256
 };
 
@@ -41,8 +42,10 @@ inline constexpr int kAmxTokens = 16;    // of a token tile
 inline constexpr int64_t kAmxStep = 32;  // inputs of a step
 // Token tiles up to which a task keeps its sums in tile registers.
 inline constexpr int64_t kAmxFewTiles = 2;
-constexpr size_t amx_panel_bytes(int64_t stretch) {
-  return static_cast<size_t>(stretch) * 4 * 1024;  // four groups at most
+// At least two places of four groups by two steps, for few tokens.
+constexpr size_t amx_panel_bytes(int64_t stretch, int64_t panel_groups) {
+  const int64_t tiles = stretch * panel_groups;
+  return static_cast<size_t>(tiles > 16 ? tiles : 16) * 1024;
 }
 
 // Null where AMX has no kernel for this weight type.

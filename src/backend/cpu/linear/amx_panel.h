@@ -2,7 +2,9 @@
 // [16][2], rounded to nearest. What AMX multiplies.
 #pragma once
 #include "backend/cpu/amx/tiles.h"
-#include "backend/cpu/linear/integer_tile.h"
+#include "backend/cpu/linear/amx_linear.h"
+#include "backend/cpu/linear/float_tile.h"
+#include "backend/cpu/linear/weight_codes.h"
 
 namespace tokamak {
 namespace {
@@ -45,25 +47,27 @@ TOKAMAK_INLINE void widen_quad(const std::byte* data, F16x scale, F16x shift, st
 }
 
 template <DType D>
-TOKAMAK_INLINE void widen_block(const std::byte* scales, const std::byte* data, int64_t b,
-                                std::byte* out) {
+TOKAMAK_INLINE F16x shift_of(const std::byte* record, int64_t b, int sub, F16x scale) {
   static_assert(!Format<D>::kInt8 || simd::kHasVnni, "quad() must give unsigned bytes");
   constexpr float kMagic = Format<D>::kInt8 ? 32768 : 128;
-  constexpr float kShift = -(kMagic + static_cast<float>(Format<D>::kOffset));
-  const F16x minimum = [&]() __attribute__((always_inline)) {
-    if constexpr (Format<D>::kMin) return min_of<D>(scales, b);
-    return simd::zero();
-  }
-  ();
-  F16x scale = scale_of<D>(scales, b, 0);
-  F16x shift = simd::fma(scale, simd::set1(kShift), minimum);
+  const F16x magic = simd::set1(-(kMagic + static_cast<float>(Format<D>::kOffset)));
+  if constexpr (Format<D>::kMin)
+    return simd::fma(scale, magic, record_min<D>(record, b, sub));
+  else
+    return simd::mul(scale, magic);
+}
+
+template <DType D>
+TOKAMAK_INLINE void widen_block(const std::byte* record, const std::byte* data, int64_t b,
+                                std::byte* out) {
+  F16x scale = record_scale<D>(record, b, 0), shift = shift_of<D>(record, b, 0, scale);
   widen_quad<D, 0>(data, scale, shift, out);
   widen_quad<D, 1>(data, scale, shift, out);
   widen_quad<D, 2>(data, scale, shift, out);
   widen_quad<D, 3>(data, scale, shift, out);
   if constexpr (Format<D>::kSub == 2) {
-    scale = scale_of<D>(scales, b, 1);
-    shift = simd::mul(scale, simd::set1(kShift));
+    scale = record_scale<D>(record, b, 1);
+    shift = shift_of<D>(record, b, 1, scale);
   }
   widen_quad<D, 4>(data, scale, shift, out);
   widen_quad<D, 5>(data, scale, shift, out);
@@ -84,29 +88,37 @@ TOKAMAK_INLINE void copy_bf16(const std::byte* group, int64_t step, int64_t n, s
     _mm512_store_si512(out, i < n ? _mm512_loadu_si512(p + i * 32) : _mm512_setzero_si512());
 }
 
-// Asks the second cache for what will be needed after the panel at hand, a little at a time.
+// Asks the second cache for what will be needed after the panel at hand, a little at a time:
+// `parts` stretches of `bytes`, part_next apart.
 struct Ahead {
-  const std::byte* at = nullptr;
-  const std::byte* end = nullptr;
-  TOKAMAK_INLINE void ask(int lines) {
-    if (at >= end) return;
+  const std::byte* part = nullptr;
+  size_t bytes = 0, part_next = 0;
+  int64_t parts = 0;
+  int lines = 0;  // of one call
+  size_t at = 0;
+  TOKAMAK_INLINE void ask() {
+    if (parts == 0) return;
     for (int i = 0; i < lines; ++i, at += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(part + at), _MM_HINT_T1);
+    if (at < bytes) return;
+    at = 0;
+    part += part_next;
+    --parts;
   }
 };
 
-template <DType D>
-constexpr bool kIsBlock = rows16_format(D).data_bytes > 0;
+// Steps [begin, end) of one group, all its formats' ways to the panel.
+using WidenFn = void (*)(const std::byte* group, int64_t k, int64_t begin, int64_t end,
+                         std::byte* out);
 
-// Steps [begin, end) of one group into the panel.
 template <DType D>
 void widen(const std::byte* group, int64_t k, int64_t begin, int64_t end, std::byte* out) {
-  if constexpr (kIsBlock<D>) {
+  if constexpr (rows16_is_block(D)) {
     constexpr Rows16Format f = rows16_format(D);
     const std::byte* data = group + rows16_scales(D, k) + begin * f.data_bytes;
     for (int64_t b = begin; b < end; ++b, data += f.data_bytes, out += tiles::kTileBytes) {
       for (int line = 0; line < f.data_bytes; line += 64) prefetch(data + kPrefetchBytes + line);
-      widen_block<D>(group, data, b, out);
+      widen_block<D>(record_of<D>(group, b), data, b, out);
     }
   } else {
     for (int64_t b = begin; b < end; ++b, out += tiles::kTileBytes) {

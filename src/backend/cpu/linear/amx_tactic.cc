@@ -10,12 +10,7 @@
 namespace tokamak {
 namespace {
 
-constexpr int64_t kStretchSteps = 16;       // a panel of two groups: 32 KiB
-constexpr int64_t kBlockTiles = 32;         // token tiles whose sums are kept at once
-constexpr size_t kSumsBytes = 512 << 10;    // of one task, in the second cache
-constexpr int64_t kMostGroups = 16;         // of one task
 constexpr size_t kFewTaskBytes = 64 << 10;  // weights of one task when tokens are few
-constexpr int64_t kPackSteps = 16;
 constexpr size_t kTile = 1024;
 
 int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
@@ -29,6 +24,7 @@ struct AmxShape {
   Dim rows = 1;
   int64_t n = 0, k = 0, groups = 0, steps = 0, stretch = 0;
   size_t group_bytes = 0;
+  AmxBlocking blocking;
 };
 
 // How the tokens of a step and the groups are cut into tasks.
@@ -46,22 +42,22 @@ struct AmxCut {
 AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
   AmxCut c{};
   c.tiles = divide_up(rows, kAmxTokens);
-  c.block_tiles = std::min(c.tiles, kBlockTiles);
+  c.block_tiles = std::min(c.tiles, s.blocking.tiles);
   c.block_tasks = divide_up(c.tiles, c.block_tiles);
   int64_t most;
   if (c.tiles <= kAmxFewTiles) {
     most = static_cast<int64_t>(kFewTaskBytes / s.group_bytes) / 4 * 4;
   } else {
     const auto one = static_cast<int64_t>(kTile) * c.block_tiles * s.weights;
-    most = std::min(kMostGroups, static_cast<int64_t>(kSumsBytes) / one);
+    most = std::min(s.blocking.groups, static_cast<int64_t>(s.blocking.sums_bytes) / one);
   }
-  most = std::clamp<int64_t>(most, 2, kMostGroups);
+  most = std::clamp<int64_t>(most, 2, s.blocking.groups);
   // As many tasks for each worker, of whole pairs.
   const int64_t rounds = divide_up(s.groups, most * workers);
   c.groups = std::min(most, divide_up(divide_up(s.groups, rounds * workers), 2) * 2);
   c.group_tasks = divide_up(s.groups, c.groups);
   c.x_bytes = static_cast<size_t>(c.tiles * s.steps) * kTile;
-  c.panel_bytes = amx_panel_bytes(s.stretch);
+  c.panel_bytes = amx_panel_bytes(s.stretch, s.blocking.panel_groups);
   c.sums_bytes = static_cast<size_t>(s.weights * c.groups * c.block_tiles) * kTile;
   return c;
 }
@@ -116,16 +112,20 @@ class AmxLinearKernel final : public Kernel {
     t.tile_begin = task / cut.group_tasks * cut.block_tiles;
     t.tile_count = std::min(cut.block_tiles, cut.tiles - t.tile_begin);
     t.stretch = s_.stretch;
+    t.panel_groups = s_.blocking.panel_groups;
     t.panel = own;
     t.sums = reinterpret_cast<float*>(own + cut.panel_bytes);
     s_.kernels->sum(t);
 
-    const int64_t first = t.tile_begin * kAmxTokens;
-    const auto tokens = static_cast<int>(std::min(t.tile_count * kAmxTokens, rows - first));
-    const int64_t group_floats = t.tile_count * 256;
-    for (int64_t g = 0; g < t.groups; ++g)
-      finish(args, group + g, first, tokens, t.sums + g * group_floats,
-             t.sums + (t.groups + g) * group_floats);
+    // Token tile by token tile, so that the outputs of a token are written together.
+    for (int64_t tile = 0; tile < t.tile_count; ++tile) {
+      const int64_t first = (t.tile_begin + tile) * kAmxTokens;
+      const auto tokens = static_cast<int>(std::min<int64_t>(kAmxTokens, rows - first));
+      for (int64_t g = 0; g < t.groups; ++g) {
+        const float* sums = t.sums + (g * t.tile_count + tile) * 256;
+        finish(args, group + g, first, tokens, sums, sums + t.groups * t.tile_count * 256);
+      }
+    }
   }
 
   void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
@@ -157,8 +157,11 @@ class AmxLinearKernel final : public Kernel {
 
 class AmxLinear final : public CpuTactic {
  public:
-  AmxLinear(std::string name, Op op, Isa level, const CpuTarget& target, AmxKernelsFor kernels_for)
-      : CpuTactic(std::move(name), op, level, target), kernels_for_(kernels_for) {}
+  AmxLinear(std::string name, Op op, Isa level, const CpuTarget& target, AmxKernelsFor kernels_for,
+            const AmxBlocking& blocking)
+      : CpuTactic(std::move(name), op, level, target),
+        kernels_for_(kernels_for),
+        blocking_(blocking) {}
 
   size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
     const AmxShape shape = shape_of(s);
@@ -175,7 +178,7 @@ class AmxLinear final : public CpuTactic {
   }
   // Per step and group: its bytes from memory, its widening, its products with each token tile.
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
-    constexpr double kBytesPerUs = 16000, kWidenUs = 0.025, kProductUs = 0.0075, kPackUs = 1e-4;
+    constexpr double kBytesPerUs = 16000, kWidenUs = 0.03, kProductUs = 0.01, kPackUs = 1e-4;
     const AmxShape shape = shape_of(s);
     const auto tiles = static_cast<double>(divide_up(std::max<int64_t>(tokens, 1), kAmxTokens));
     const double groups = static_cast<double>(shape.groups) * shape.weights;
@@ -205,7 +208,7 @@ class AmxLinear final : public CpuTactic {
     if (a.has_bias && (!is_activation_dtype(s.inputs[bias].dtype) ||
                        (glu && s.inputs[bias + 1].dtype != s.inputs[bias].dtype)))
       return false;
-    return kernels_for_(w.dtype) != nullptr && fits_row(w.dtype, w.shape.back().size);
+    return kernels_for_(w.dtype) != nullptr && rows16_fits(w.dtype, w.shape.back().size);
   }
 
  private:
@@ -221,19 +224,21 @@ class AmxLinear final : public CpuTactic {
     r.k = w.shape[1].size;
     r.groups = divide_up(r.n, kGroupRows);
     r.steps = divide_up(r.k, kAmxStep);
-    r.stretch = divide_up(r.steps, divide_up(r.steps, kStretchSteps));
+    r.stretch = divide_up(r.steps, divide_up(r.steps, blocking_.stretch));
+    r.blocking = blocking_;
     r.group_bytes = rows16_group_bytes(w.dtype, r.k);
     return r;
   }
 
   const AmxKernelsFor kernels_for_;
+  const AmxBlocking blocking_;
 };
 
 }  // namespace
 
 std::unique_ptr<Tactic> make_amx_linear(std::string name, Op op, Isa level, const CpuTarget& target,
-                                        AmxKernelsFor kernels_for) {
-  return std::make_unique<AmxLinear>(std::move(name), op, level, target, kernels_for);
+                                        AmxKernelsFor kernels_for, const AmxBlocking& blocking) {
+  return std::make_unique<AmxLinear>(std::move(name), op, level, target, kernels_for, blocking);
 }
 
 void add_amx_linear(CpuRegistry& r) {

@@ -7,9 +7,19 @@ namespace tokamak {
 
 void add_amx_linear(CpuRegistry& r);
 
+// How the work is cut for the caches.
+struct AmxBlocking {
+  int64_t stretch = 22;           // steps of 32 inputs that a panel has
+  int64_t panel_groups = 2;       // and groups, even: 1 KiB for each step and group
+  int64_t tiles = 32;             // token tiles whose sums are kept at once
+  size_t sums_bytes = 512 << 10;  // of these sums in one task, in the second cache
+  int64_t groups = 16;            // of one task at most
+};
+
 using AmxKernelsFor = const AmxLinearKernels* (*)(DType weight);
 // One of them over given kernels at a given level: tests run emulated ones.
 std::unique_ptr<Tactic> make_amx_linear(std::string name, Op op, Isa level, const CpuTarget& target,
-                                        AmxKernelsFor kernels_for);
+                                        AmxKernelsFor kernels_for,
+                                        const AmxBlocking& blocking = {});
 
 }  // namespace tokamak
