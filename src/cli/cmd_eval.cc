@@ -1,5 +1,5 @@
 // tokamak eval ppl: perplexity of a text, in the windows of llama-perplexity or of HF's strided
-// recipe.
+// recipe. tokamak eval kl: distance of a model's predictions from another's.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "cli/divergence.h"
 #include "cli/model_options.h"
 #include "text/tokenizer.h"
 
@@ -37,13 +38,6 @@ struct Sums {
     return perplexity() * std::sqrt(variance / (scored - 1));
   }
 };
-
-double negative_log_likelihood(std::span<const float> logits, int32_t target) {
-  const float top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float l : logits) sum += std::exp(static_cast<double>(l) - top);
-  return std::log(sum) + top - logits[target];
-}
 
 // Scores the targets window[first_target] … window.back(); returns the mean loss over them.
 void score_window(LLM& llm, std::span<const int32_t> window, int64_t first_target,
@@ -133,6 +127,41 @@ int ppl(const PplOptions& o) {
   return 0;
 }
 
+struct KlOptions {
+  ModelOptions model;
+  std::string reference, text;
+  int64_t ctx = 512, windows = 0;
+  bool json = false;
+};
+
+int kl(const KlOptions& o) {
+  LLM reference(o.reference, o.model.llm), model(o.model.path(), o.model.llm);
+  const Divergence d = compare_models(reference, model, o.text, o.ctx, o.windows);
+  if (o.json)
+    std::puts(Json{{"perplexity", d.perplexity},
+                   {"reference_perplexity", d.reference_perplexity},
+                   {"kl_divergence", d.kl},
+                   {"kl_stderr", d.kl_error},
+                   {"same_likeliest_token", d.same_top},
+                   {"scored_tokens", d.scored},
+                   {"ctx", o.ctx}}
+                  .dump(2)
+                  .c_str());
+  else
+    std::fputs(d.text().c_str(), stdout);
+  return 0;
+}
+
+void declare_kl(CLI::App& sub, KlOptions& o) {
+  add_model_options(sub, o.model);
+  sub.add_option("--reference", o.reference, "The model to compare with, at any stage")->required();
+  sub.add_option("--text", o.text, "UTF-8 text file")->required();
+  sub.add_option("--ctx", o.ctx, "Tokens of a window; its second half is scored")
+      ->capture_default_str();
+  sub.add_option("--windows", o.windows, "Only the first so many windows; 0: all");
+  sub.add_flag("--json", o.json, "Print one JSON object");
+}
+
 }  // namespace
 
 Run declare_eval(CLI::App& app) {
@@ -148,7 +177,10 @@ Run declare_eval(CLI::App& app) {
       ->capture_default_str();
   sub->add_option("--stride", o->stride, "strided: step between windows; 0: half of --ctx");
   sub->add_flag("--json", o->json, "Print one JSON object");
-  return [o] { return ppl(*o); };
+  auto k = std::make_shared<KlOptions>();
+  CLI::App* other = app.add_subcommand("kl", "Divergence of a model's predictions from another's");
+  declare_kl(*other, *k);
+  return [o, k, other] { return other->parsed() ? kl(*k) : ppl(*o); };
 }
 
 }  // namespace tokamak::cli

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/divergence.h"
 #include "cli/quant_options.h"
 #include "convert/convert.h"
 #include "quant/quantize.h"
@@ -14,13 +15,17 @@ namespace tokamak::cli {
 namespace {
 
 struct Flags {
-  std::string checkpoint_dir, model_dir, output_dir, qformat, dtype = "auto";
+  std::string checkpoint_dir, model_dir, output_dir, qformat, dtype = "auto", eval_text;
+  int64_t eval_ctx = 512;
   QuantOptions quant;
   int tp_size = 1, pp_size = 1, workers = 0;
   bool overwrite = false;
 };
 
 QuantReport quantize(const Flags& f) {
+  if (!f.eval_text.empty() && (f.tp_size > 1 || f.pp_size > 1))
+    fail("--eval_text needs a checkpoint of one rank; --tp_size and --pp_size ask for {}",
+         f.tp_size * f.pp_size);
   const QuantRecipe recipe = f.quant.recipe(f.qformat);
   if (f.checkpoint_dir.empty() == f.model_dir.empty())
     fail("give --checkpoint_dir or --model_dir, one of them");
@@ -41,6 +46,14 @@ QuantReport quantize(const Flags& f) {
   return quantize_checkpoint({f.checkpoint_dir, f.output_dir, recipe, f.workers, f.overwrite});
 }
 
+// What the quantization cost, against the model as it was.
+void evaluate(const Flags& f) {
+  LLMOptions o;
+  o.workers = f.workers;
+  LLM before(f.checkpoint_dir.empty() ? f.model_dir : f.checkpoint_dir, o), after(f.output_dir, o);
+  fmt::print("{}", compare_models(before, after, f.eval_text, f.eval_ctx).text());
+}
+
 }  // namespace
 
 Run declare_quantize(CLI::App& app) {
@@ -58,9 +71,16 @@ Run declare_quantize(CLI::App& app) {
   app.add_option("--pp_size", f->pp_size, "with --model_dir: pipeline stages")
       ->capture_default_str();
   app.add_option("--workers", f->workers, "threads; 0: one per core")->capture_default_str();
+  app.add_option(
+         "--eval_text", f->eval_text,
+         "afterwards: perplexity and KL divergence on this text, against the model as it was")
+      ->check(CLI::ExistingFile);
+  app.add_option("--eval_ctx", f->eval_ctx, "tokens of a window of --eval_text")
+      ->capture_default_str();
   app.add_flag("--overwrite", f->overwrite, "replace an output directory that exists");
   return [f] {
     print_quant_report(quantize(*f));
+    if (!f->eval_text.empty()) evaluate(*f);
     return 0;
   };
 }

@@ -55,7 +55,8 @@ constexpr Command kCommands[] = {
     {"eval", "Measure a model's quality",
      "  tokamak eval ppl --model model.gguf --text wiki.txt --ctx 512\n"
      "  tokamak eval ppl --engine_dir engine --text wiki.txt --ctx 1024 --method strided --stride "
-     "512",
+     "512\n"
+     "  tokamak eval kl --model ckpt-int4 --reference ckpt --text wiki.txt",
      declare_eval},
     {"tokenize", "Text to token ids, and back",
      "  tokamak tokenize --model model.gguf --input_text \"Hello world\"\n"
