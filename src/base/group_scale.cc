@@ -102,33 +102,42 @@ GroupScale stored(GroupScale s, float unit) {
   return {to_half(s.scale * unit), to_half(s.minimum * unit)};
 }
 
+// What a fit leaves of the squared error, up to the data's own power.
+double residual(const Moments& s, GroupScale fitted) {
+  return -double{fitted.scale} * s.lx - double{fitted.minimum} * s.x;
+}
+
+// Trial scales give levels, levels the best fit; one pass over the group each.
 class Search {
  public:
-  Search(const Padded& p, Levels range, GroupScale first) : p_(p), range_(range), best_(first) {
-    error_ = error_of(p, first.scale / p.unit, first.minimum / p.unit, range);
+  Search(const Padded& p, Levels range, bool has_min) : p_(p), range_(range), has_min_(has_min) {}
+
+  void trial(float inverse, float minimum) {
+    const Moments s = moments(p_, inverse, -minimum * inverse, range_);
+    const GroupScale fitted = fit(s, has_min_);
+    const double left = residual(s, fitted);
+    if (fitted.scale == 0 || left >= left_) return;
+    left_ = left;
+    best_ = fitted;
   }
 
-  // Levels from a trial scale, the best fit to them, and once more from that fit.
-  void trial(float inverse, float minimum, bool has_min) {
-    GroupScale s = fit(moments(p_, inverse, -minimum * inverse, range_), has_min);
-    for (int pass = 0; pass < 2; ++pass) {
-      const GroupScale half = stored(s, p_.unit);
-      if (!std::isfinite(half.scale) || !std::isfinite(half.minimum) || half.scale == 0) return;
-      const double error = error_of(p_, half.scale / p_.unit, half.minimum / p_.unit, range_);
-      if (error >= error_) return;
-      error_ = error;
-      best_ = half;
-      const float scale = half.scale / p_.unit, low = half.minimum / p_.unit;
-      s = fit(moments(p_, 1 / scale, -low / scale, range_), has_min);
-    }
+  // The best fit's own levels and their fit, as float16; `plain` where that is no better.
+  GroupScale finish(GroupScale plain) {
+    for (int pass = 0; pass < 2 && best_.scale != 0; ++pass) trial(1 / best_.scale, best_.minimum);
+    const GroupScale half = stored(best_, p_.unit);
+    if (!std::isfinite(half.scale) || !std::isfinite(half.minimum) || half.scale == 0) return plain;
+    return error(half) < error(plain) ? half : plain;
   }
-  GroupScale best() const { return best_; }
 
  private:
+  double error(GroupScale s) const {
+    return error_of(p_, s.scale / p_.unit, s.minimum / p_.unit, range_);
+  }
   const Padded& p_;
   Levels range_;
+  bool has_min_;
   GroupScale best_;
-  double error_ = 0;
+  double left_ = 0;
 };
 
 }  // namespace
@@ -151,23 +160,19 @@ GroupScale best_scale(const float* x, const float* weights, int64_t n, int bits,
   const Padded p(x, weights, n);
   if (p.unit == 0) return plain;
   const Levels range = has_min ? Levels{0, 15} : Levels{-8, 7};
-  Search search(p, range, plain);
+  Search search(p, range, has_min);
+  const auto [lo, hi] = std::minmax_element(p.x.begin(), p.x.begin() + n);
   if (has_min) {
-    const auto [lo, hi] = std::minmax_element(x, x + n);
-    const float low = *lo / p.unit, width = (*hi - *lo) / p.unit;
+    const float width = *hi - *lo;
     if (width == 0) return plain;
-    for (int step = 0; step < 16; ++step)  // the range over 14 … 18.5 levels, most clip a little
-      search.trial((14.0f + 0.3f * static_cast<float>(step)) / width, low, true);
-    return search.best();
+    for (float levels : {14.2f, 15.0f, 15.8f, 16.6f, 17.4f, 18.2f})  // the range, clipped at last
+      search.trial(levels / width, *lo);
+    return search.finish(plain);
   }
-  const auto [lo, hi] = std::minmax_element(x, x + n);
-  const float extreme = (-*lo > *hi ? *lo : *hi) / p.unit;  // 1 or -1
-  for (int step = 0; step < 18; ++step) {  // the extreme at level -6.4 … -9.8, and at 6.4 … 9.8
-    const float level = 6.4f + 0.2f * static_cast<float>(step);
-    search.trial(-level / extreme, 0, false);
-    if (step < 10) search.trial(level / extreme, 0, false);
-  }
-  return search.best();
+  const float extreme = -*lo > *hi ? *lo : *hi;  // 1 or -1
+  for (float level : {6.6f, 7.1f, 7.6f, 8.1f, 8.6f, 9.1f, 9.6f}) search.trial(-level / extreme, 0);
+  for (float level : {7.0f, 7.6f, 8.2f}) search.trial(level / extreme, 0);  // the other way round
+  return search.finish(plain);
 }
 
 }  // namespace tokamak
