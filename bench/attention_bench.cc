@@ -28,7 +28,7 @@ struct Options {
   std::vector<int32_t> contexts = {1024};  // after the step
   int32_t tokens = 0;                      // of a prompt; 0: decode
   int32_t sequences = 1;
-  int workers = 0, rounds = 9;
+  int workers = 0, rounds = 9, layers = 0;
   bool deterministic = false;
   double gb_s = 0, gflop_s = 0;  // limits to compare with; 0: measured
 };
@@ -61,15 +61,16 @@ class Case {
     const size_t pool = row * static_cast<size_t>(s.kv_heads * block_size) *
                         static_cast<size_t>(blocks * sequences);
     layers_ = o.tokens > 0 ? 1 : static_cast<int>(std::clamp<size_t>((256u << 20) / pool, 2, 64));
+    if (o.layers > 0) layers_ = o.layers;
     cache_ = backend.allocate(2 * pool * static_cast<size_t>(layers_));
     fill(kv, row, 2 * pool * static_cast<size_t>(layers_));
     for (int l = 0; l < layers_; ++l)
       views_.push_back({cache_.get() + 2 * pool * static_cast<size_t>(l),
                         cache_.get() + 2 * pool * static_cast<size_t>(l) + pool});
-    bytes_ = 2.0 * static_cast<double>(row) * static_cast<double>(s.kv_heads) * context_ * sequences;
-    const double pairs = o.tokens > 0
-                             ? tokens_ * (context_ - tokens_ + (tokens_ + 1.0) / 2)
-                             : static_cast<double>(context_) * sequences;
+    bytes_ =
+        2.0 * static_cast<double>(row) * static_cast<double>(s.kv_heads) * context_ * sequences;
+    const double pairs = o.tokens > 0 ? tokens_ * (context_ - tokens_ + (tokens_ + 1.0) / 2)
+                                      : static_cast<double>(context_) * sequences;
     flops_ = 4 * pairs * static_cast<double>(s.heads * s.head_dim);
     make_step(sequences, blocks, kv, block_size);
   }
@@ -106,8 +107,8 @@ class Case {
       const auto at = [&](int64_t offset, int64_t width) {
         return Operand{reinterpret_cast<std::byte*>(x + offset * tokens_), width};
       };
-      b.in = {at(0, q), at(q, k), at(q + k, k),
-              {reinterpret_cast<std::byte*>(positions_.data()), 1}};
+      b.in = {
+          at(0, q), at(q, k), at(q + k, k), {reinterpret_cast<std::byte*>(positions_.data()), 1}};
       b.out = {at(q + 2 * k, q)};
       launches.push_back(std::move(b));
     }
@@ -133,7 +134,8 @@ class Case {
         std::byte* p = &some[at];
         if (kv == DType::int8_row) {
           reinterpret_cast<uint16_t*>(p)[0] = f32_to_f16(1.0f / 32);
-          reinterpret_cast<int8_t*>(p)[2 + d] = static_cast<int8_t>(std::clamp(v * 32, -127.f, 127.f));
+          reinterpret_cast<int8_t*>(p)[2 + d] =
+              static_cast<int8_t>(std::clamp(v * 32, -127.f, 127.f));
         } else if (kv == DType::f32) {
           reinterpret_cast<float*>(p)[d] = v;
         } else {
@@ -190,7 +192,9 @@ void bench(const Options& o) {
         Case c(*backend, o, dtype, block, context);
         const double us = c.time(o.tactic, o.rounds);
         const bool amx = c.name().find("amx") != std::string::npos;
-        const double peak = o.gflop_s > 0 ? o.gflop_s : amx ? limits.bf16_gflop_s : limits.f32_gflop_s;
+        const double peak = o.gflop_s > 0 ? o.gflop_s
+                            : amx         ? limits.bf16_gflop_s
+                                          : limits.f32_gflop_s;
         fmt::print(
             "{:18} {} kv {:5} block {:3} context {:5} tokens {:4} sequences {:2}: {:9.1f} us  "
             "{:6.1f} GB/s ({:3.0f} %)  {:7.1f} GFLOP/s ({:3.0f} %)\n",
@@ -215,6 +219,7 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", o.tokens, "Of a prompt; 0: decode");
   app.add_option("--sequences", o.sequences, "That decode together");
   app.add_option("--workers", o.workers, "0: the physical cores");
+  app.add_option("--layers", o.layers, "Of the cache; 0: as many as do not fit the processor's");
   app.add_option("--rounds", o.rounds, "The best counts");
   app.add_flag("--deterministic", o.deterministic, "As built with --deterministic");
   app.add_option("--gb_s", o.gb_s, "Read bandwidth to compare with; 0: measured");

@@ -60,7 +60,17 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
 #pragma GCC unroll 4
         for (int h = 0; h < H; ++h) part[h][j] = simd::zero();
       }
-      for (int64_t d = 0; d < n; d += 16)
+      int64_t d = 0;
+      for (; d + 16 <= n; d += 16) {
+#pragma GCC unroll 16
+        for (int j = 0; j < kRows; ++j) {
+          const F16x key = load_row<T>(rows[j], d, 16);
+#pragma GCC unroll 4
+          for (int h = 0; h < H; ++h)
+            part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
+        }
+      }
+      if (d < n) {
 #pragma GCC unroll 16
         for (int j = 0; j < kRows; ++j) {
           const F16x key = load_row<T>(rows[j], d, n - d);
@@ -68,6 +78,7 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
           for (int h = 0; h < H; ++h)
             part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
         }
+      }
 #pragma GCC unroll 16
       for (int j = 0; j < kRows; ++j)
 #pragma GCC unroll 4
@@ -119,7 +130,7 @@ TOKAMAK_INLINE void scale_weights(const DecodeTile& t, const KeyRun& run, int he
 }
 
 // out[H heads][C * 16 columns from c] += weights · values, in U sums apart.
-template <DType T, int H, int C>
+template <DType T, int H, int C, bool kWhole>
 TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c) {
   constexpr int U = kSumsAtOnce / (H * C) >= 4 ? 4 : kSumsAtOnce / (H * C) >= 2 ? 2 : 1;
   const int64_t bytes = bytes_of_row<T>(t.head_dim), left = t.head_dim - c;
@@ -138,7 +149,7 @@ TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c) {
     const auto add_key = [&](F16x(&to)[H][C], int j) __attribute__((always_inline)) {
 #pragma GCC unroll 8
       for (int i = 0; i < C; ++i) {
-        const F16x value = load_row<T>(row + j * bytes, c + 16 * i, left - 16 * i);
+        const F16x value = load_row<T>(row + j * bytes, c + 16 * i, kWhole ? 16 : left);
 #pragma GCC unroll 4
         for (int h = 0; h < H; ++h)
           to[h][i] = simd::fma(value, simd::set1(p[h * kScoreRow + j]), to[h][i]);
@@ -175,8 +186,9 @@ void decode_heads(const DecodeTile& t, int head) {
       scale_weights(t, t.runs[r], H, scores + at);
   constexpr int C = kSumsAtOnce >= 16 ? 4 : 1;
   int64_t c = 0;
-  for (; c + 16 * C <= t.head_dim; c += 16 * C) value_columns<T, H, C>(t, head, c);
-  for (; c < t.head_dim; c += 16) value_columns<T, H, 1>(t, head, c);
+  for (; c + 16 * C <= t.head_dim; c += 16 * C) value_columns<T, H, C, true>(t, head, c);
+  for (; c + 16 <= t.head_dim; c += 16) value_columns<T, H, 1, true>(t, head, c);
+  if (c < t.head_dim) value_columns<T, H, 1, false>(t, head, c);
 }
 
 template <DType T>

@@ -77,9 +77,9 @@ struct PairKernels {
 
 // Consecutive rows of the cache: some keys and their values in one block.
 struct KeyRun {
-  const std::byte *k = nullptr, *v = nullptr;
-  const std::byte *next_k = nullptr, *next_v = nullptr;  // soon to be read: fetched; or null
-  int keys = 0;
+  const std::byte *k, *v;
+  const std::byte *next_k, *next_v;  // soon to be read: fetched; or null
+  int keys;
 };
 
 // One query of each of `heads` heads that share their keys, against a few runs of keys straight
