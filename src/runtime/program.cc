@@ -153,6 +153,19 @@ double Program::expected_us(const TacticChoice& c, const Tactic& tactic,
   return estimate * c.us / std::max(winner->estimate_us(signature, c.bucket), 1e-9);
 }
 
+// What it has to save in each step that a weight is packed anew, which takes time and memory: a
+// tenth of reading it once.
+double Program::packing_us(const PlanStep& step, const std::vector<std::string>& layouts) const {
+  constexpr double kLeastUs = 5, kBytesPerUs = 20000;
+  double us = 0;
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    if (layouts[i].empty()) continue;
+    const PlanWeight& w = plan().weights[plan().values[step.inputs[i]].base];
+    if (w.layout != layouts[i]) us += kLeastUs + 0.1 * static_cast<double>(w.bytes) / kBytesPerUs;
+  }
+  return us;
+}
+
 // The layouts with the least expected time over all buckets, those on file preferred; then the best
 // tactic of each bucket, or of all of them.
 std::vector<TacticChoice> Program::reselect(const PlanStep& step,
@@ -172,15 +185,12 @@ std::vector<TacticChoice> Program::reselect(const PlanStep& step,
   const std::vector<const Option*>* chosen = nullptr;
   double chosen_score = std::numeric_limits<double>::max();
   for (const auto& [key, set] : sets) {
+    const double packing = packing_us(step, key.first);
     double score = 0;
     for (size_t b = 0; b < buckets; ++b)
       score += bucket_weight(step.choices[b].bucket) *
-               (*std::min_element(set.begin(), set.end(), fewer(b)))->us[b] /
+               ((*std::min_element(set.begin(), set.end(), fewer(b)))->us[b] + packing) /
                std::max(fastest[b], 1e-9);
-    for (size_t i = 0; i < key.first.size(); ++i)
-      if (!key.first[i].empty() &&
-          plan().weights[plan().values[step.inputs[i]].base].layout != key.first[i])
-        score *= 1.1;  // packing anew takes time and memory
     if (score < chosen_score) {
       chosen_score = score;
       chosen = &set;

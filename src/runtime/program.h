@@ -59,6 +59,7 @@ class Program {
   std::vector<Option> options_of(const PlanStep& step, const OpSignature& signature) const;
   double expected_us(const TacticChoice& c, const Tactic& tactic,
                      const OpSignature& signature) const;
+  double packing_us(const PlanStep& step, const std::vector<std::string>& layouts) const;
   std::vector<TacticChoice> reselect(const PlanStep& step, const OpSignature& signature) const;
   const std::byte* weight(int32_t weight, const std::string& layout);
   void copy_all_weights();

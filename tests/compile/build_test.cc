@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
 #include "base/json.h"
 #include "compile/tuner.h"
+#include "engine/engine_config.h"
 #include "engine/engine_file.h"
+#include "engine/numerics.h"
 #include "runtime/tiny_model.h"
 
 namespace tokamak {
@@ -79,6 +82,76 @@ TEST(Build, WithoutTuningNothingIsTimed) {
   const EngineFile engine = EngineFile::open(folder.path() / "a" / "rank0.engine");
   for (const PlanStep& s : engine.plan().steps)
     for (const TacticChoice& c : s.choices) EXPECT_EQ(c.us, 0);
+}
+
+// The table of the tied model serves the embedding and the last linear.
+TEST(Build, TiedTableIsStoredOnce) {
+  const auto backend = make_backend("cpu", 2);
+  if (backend->properties().isa == "reference") GTEST_SKIP() << "one layout only";
+  const testing::TempDir folder;
+  const auto config = folder.path() / "config.json";
+  std::ofstream(config) << R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+    "vocab_size": 4096, "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_act": "silu",
+    "max_position_embeddings": 512, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+    "tie_word_embeddings": true, "torch_dtype": "float32"})";
+  BuildOptions o;
+  o.tuning = false;  // what it times decides otherwise, and a loaded machine may time anything
+  o.output_dir = folder.path() / "engine";
+  o.quiet = true;
+  build_random(config, DType::q8_0, o, *backend);
+  const EngineFile engine = EngineFile::open(folder.path() / "engine" / "rank0.engine");
+  int tables = 0;
+  for (const PlanWeight& w : engine.plan().weights)
+    tables += w.names[0] == "transformer.vocab_embedding.weight";
+  EXPECT_EQ(tables, 1);
+}
+
+TEST(Build, DeterministicUsesOneTacticForAllBuckets) {
+  const auto backend = make_backend("cpu", 2);
+  const testing::TempDir folder;
+  for (const bool tuning : {false, true}) {
+    BuildOptions o = with_cache(folder.path() / "cache");
+    o.tuning = tuning;
+    o.deterministic = true;
+    const std::string name = tuning ? "tuned" : "untuned";
+    build_tiny_report(folder.path(), *backend, o, name);
+    EXPECT_TRUE(read_engine_config(folder.path() / name).deterministic);
+    const EngineFile engine = EngineFile::open(folder.path() / name / "rank0.engine");
+    EXPECT_TRUE(is_deterministic(engine.plan()));
+    for (const PlanStep& s : engine.plan().steps)
+      for (const TacticChoice& c : s.choices) EXPECT_EQ(c.tactic, s.choices[0].tactic) << s.name;
+  }
+}
+
+TEST(Build, ActivationBitsPerKindOfLinear) {
+  const auto backend = make_backend("cpu", 2);
+  const testing::TempDir folder;
+  BuildOptions o;
+  o.tuning = false;
+  const auto kinds_with_8 = [&](const std::string& bits) {
+    o.activation_bits = bits;
+    build_tiny_report(folder.path(), *backend, o, "bits " + bits);
+    EXPECT_EQ(read_engine_config(folder.path() / ("bits " + bits)).activation_bits, bits);
+    const EngineFile engine = EngineFile::open(folder.path() / ("bits " + bits) / "rank0.engine");
+    std::set<std::string> kinds;
+    for (const PlanStep& s : engine.plan().steps)
+      if ((s.op == Op::linear || s.op == Op::linear_glu) && activation_bits(s) == 8)
+        kinds.emplace(name(linear_kind(engine.plan(), s)));
+    return kinds;
+  };
+  using Kinds = std::set<std::string>;
+  EXPECT_EQ(kinds_with_8("16"), Kinds{});
+  EXPECT_EQ(kinds_with_8("8"), (Kinds{"qkv", "attention_out", "gate_up", "down", "lm_head"}));
+  EXPECT_EQ(kinds_with_8("gate_up,down"), (Kinds{"gate_up", "down"}));
+  o.activation_bits = "4";
+  try {
+    build_tiny_report(folder.path(), *backend, o, "bad");
+    FAIL() << "4 bits are unknown";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("--activation_bits '4'"));
+  }
+  EXPECT_FALSE(fs::exists(folder.path() / "bad"));
 }
 
 TEST(Build, RefusesBeforeAnyWork) {
