@@ -109,6 +109,8 @@ class WeightLayout {
 struct BoundLaunch {
   const Kernel* kernel = nullptr;
   std::vector<Operand> in, out;
+  // The weights that it reads from begin to end, for devices that fetch ahead of the launch.
+  std::vector<std::span<const std::byte>> streams = {};
 };
 
 struct DeviceProperties {
@@ -149,6 +151,8 @@ class Backend {
   virtual Buffer allocate(size_t bytes) = 0;
   virtual void release(std::byte* p, size_t bytes) = 0;
   virtual void copy_in(std::byte* device, const std::byte* host, size_t bytes) = 0;
+  // Whether device memory is host memory: it may be read and written in place.
+  virtual bool in_host_memory() const { return false; }
   virtual void copy_out(std::byte* host, const std::byte* device, size_t bytes) = 0;
 
   // Runs the launches in order. With times (one slot a launch) each is timed, in microseconds.

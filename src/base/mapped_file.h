@@ -26,9 +26,13 @@ class MappedFile {
   // (streaming commands call release() after each tensor, so that their peak stays small).
   void will_need(std::span<const std::byte> part) const;
   void release(std::span<const std::byte> part) const;
+  // Copies a part of bytes() by reading the file: for large parts faster than through the mapping,
+  // whose pages it leaves alone. Throws Error when the file has become shorter.
+  void copy(std::span<const std::byte> part, std::byte* to) const;
 
  private:
   std::filesystem::path path_;
+  int file_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "runtime/program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -11,11 +12,14 @@
 namespace tokamak {
 namespace {
 
-constexpr size_t kCopyBytes = size_t{16} << 20;  // of the mapping in memory beside its copy
+constexpr size_t kCopyBytes = size_t{2} << 20;  // a worker copies at a time
 
 bool is_matrix_weight(const ValueType& t) { return t.is_weight && t.shape.size() >= 2; }
 
 Shape shape_of(const PlanWeight& w) { return Shape(std::span<const int64_t>(w.shape)); }
+
+// Ops that read their weights from begin to end; an embedding picks rows.
+bool streams(Op op) { return op != Op::embedding; }
 
 bool has_rows(const Plan& plan, const PlanStep& step) {
   return std::any_of(step.outputs.begin(), step.outputs.end(), [&](int32_t o) {
@@ -67,7 +71,7 @@ Program::Program(Backend& backend, EngineFile& engine, bool copy_weights)
           "'{}': weight '{}' is stored in layout '{}' with {} bytes, which this program does not "
           "know; build the engine again",
           engine.path().string(), weight.names[0], weight.layout, weight.bytes);
-    weights_[{static_cast<int32_t>(w), weight.layout}] = engine.weight(w).data();
+    weights_[{static_cast<int32_t>(w), weight.layout}] = engine.weight(w);
   }
   if (copy_weights) copy_all_weights();
   for (size_t i = 0; i < plan.steps.size(); ++i) bind_step(i);
@@ -77,27 +81,36 @@ Program::Program(Backend& backend, EngineFile& engine, bool copy_weights)
     if (steps_[i].rows) first_row_step_ = steps_.size();  // mixed order: nothing can be left out
 }
 
-// Large weights move into huge pages; the file's pages are given back.
+// Weights move into huge pages, in parts that the workers take in turn.
 void Program::copy_all_weights() {
-  const Plan& plan = engine_.plan();
+  const Plan& plan = this->plan();
   uint64_t section = 0;
   for (const PlanWeight& w : plan.weights) section = std::max(section, w.offset + w.bytes);
   Backend::Buffer buffer = backend_.allocate(std::max<uint64_t>(section, 1));
+  struct Part {
+    std::span<const std::byte> from;
+    std::byte* to;
+  };
+  std::vector<Part> parts;
   for (size_t i = 0; i < plan.weights.size(); ++i) {
     const PlanWeight& w = plan.weights[i];
     const auto bytes = engine_.weight(i);
     std::byte* to = buffer.get() + w.offset;
-    for (size_t at = 0; at < bytes.size(); at += kCopyBytes) {
-      const auto part = bytes.subspan(at, std::min(kCopyBytes, bytes.size() - at));
-      backend_.parallel([&](int worker, int workers) {
-        const size_t begin = part.size() * worker / workers;
-        const size_t end = part.size() * (worker + 1) / workers;
-        backend_.copy_in(to + at + begin, part.data() + begin, end - begin);
-      });
-      engine_.file().release(part);
-    }
-    weights_[{static_cast<int32_t>(i), w.layout}] = to;
+    for (size_t at = 0; at < bytes.size(); at += kCopyBytes)
+      parts.push_back({bytes.subspan(at, std::min(kCopyBytes, bytes.size() - at)), to + at});
+    weights_[{static_cast<int32_t>(i), w.layout}] = {to, bytes.size()};
   }
+  std::atomic<size_t> next{0};
+  backend_.parallel([&](int, int) {
+    for (size_t i = next++; i < parts.size(); i = next++) {
+      if (backend_.in_host_memory()) {
+        engine_.file().copy(parts[i].from, parts[i].to);
+      } else {
+        backend_.copy_in(parts[i].to, parts[i].from.data(), parts[i].from.size());
+        engine_.file().release(parts[i].from);
+      }
+    }
+  });
   repacked_bytes_ += static_cast<int64_t>(section);
   own_weights_.push_back(std::move(buffer));
 }
@@ -204,8 +217,8 @@ std::vector<TacticChoice> Program::reselect(const PlanStep& step,
   return choices;
 }
 
-const std::byte* Program::weight(int32_t index, const std::string& layout) {
-  const auto [it, added] = weights_.try_emplace({index, layout}, nullptr);
+std::span<const std::byte> Program::weight(int32_t index, const std::string& layout) {
+  const auto [it, added] = weights_.try_emplace({index, layout});
   if (!added) return it->second;
   const PlanWeight& w = plan().weights[index];
   const Shape shape = shape_of(w);
@@ -229,7 +242,7 @@ const std::byte* Program::weight(int32_t index, const std::string& layout) {
     const int64_t end = std::min(rows, units * (worker + 1) / workers * unit);
     if (begin < end) to.pack(view, buffer.get(), begin, end);
   });
-  it->second = buffer.get();
+  it->second = {buffer.get(), bytes};
   repacked_bytes_ += static_cast<int64_t>(bytes);
   own_weights_.push_back(std::move(buffer));
   return it->second;
@@ -250,8 +263,9 @@ void Program::bind_step(size_t i) {
   }
   const std::vector<std::string> layouts = layouts_of(*s.bound[0].tactic, signature);
   for (size_t k = 0; k < step.inputs.size(); ++k)
-    s.weights.push_back(
-        layouts[k].empty() ? nullptr : weight(plan().values[step.inputs[k]].base, layouts[k]));
+    s.weights.push_back(layouts[k].empty()
+                            ? std::span<const std::byte>()
+                            : weight(plan().values[step.inputs[k]].base, layouts[k]));
   steps_.push_back(std::move(s));
 }
 
@@ -313,9 +327,10 @@ void Program::plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids
     const PlanStep& step = plan().steps[i];
     BoundLaunch launch;
     for (size_t k = 0; k < step.inputs.size(); ++k) {
-      const std::byte* weight = steps_[i].weights[k];
-      launch.in.push_back(weight ? Operand{const_cast<std::byte*>(weight), 0}
-                                 : operand(step.inputs[k]));
+      const std::span<const std::byte> weight = steps_[i].weights[k];
+      launch.in.push_back(weight.data() ? Operand{const_cast<std::byte*>(weight.data()), 0}
+                                        : operand(step.inputs[k]));
+      if (weight.data() && streams(step.op)) launch.streams.push_back(weight);
     }
     for (const int32_t o : step.outputs) launch.out.push_back(operand(o));
     launches_.push_back(std::move(launch));

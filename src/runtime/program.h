@@ -47,9 +47,9 @@ class Program {
     const Kernel* kernel;
   };
   struct Step {
-    bool rows;                              // its bucket follows from the rows of logits
-    std::vector<Bound> bound;               // ascending buckets
-    std::vector<const std::byte*> weights;  // per input; null for activations
+    bool rows;                                        // its bucket follows from the rows of logits
+    std::vector<Bound> bound;                         // ascending buckets
+    std::vector<std::span<const std::byte>> weights;  // per input; empty for activations
   };
 
   struct Option;
@@ -61,7 +61,7 @@ class Program {
                      const OpSignature& signature) const;
   double packing_us(const PlanStep& step, const std::vector<std::string>& layouts) const;
   std::vector<TacticChoice> reselect(const PlanStep& step, const OpSignature& signature) const;
-  const std::byte* weight(int32_t weight, const std::string& layout);
+  std::span<const std::byte> weight(int32_t weight, const std::string& layout);
   void copy_all_weights();
   const Bound& choice(const Step& step, int64_t tokens, int64_t rows) const;
 
@@ -70,7 +70,7 @@ class Program {
   const bool deterministic_;
   std::vector<Step> steps_;
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;  // tactic and signature
-  std::map<std::pair<int32_t, std::string>, const std::byte*> weights_;
+  std::map<std::pair<int32_t, std::string>, std::span<const std::byte>> weights_;
   std::vector<Backend::Buffer> own_weights_;
   std::vector<BoundLaunch> launches_;
   MemoryPlan memory_;

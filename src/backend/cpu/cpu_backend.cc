@@ -35,6 +35,7 @@ CpuTarget make_target(const CpuTopology& topology, const CpuOptions& options) {
 PoolOptions make_pool_options(const CpuTopology& topology, const CpuOptions& options, int workers) {
   PoolOptions p;
   p.idle_spin = std::chrono::microseconds(options.idle_spin_us);
+  if (topology.l2_bytes) p.ahead_bytes = topology.l2_bytes / 2;
   p.crowded = workers > topology.logical_cpus();
   if (!options.pin || p.crowded || workers == 1) return p;
   p.cpus = place_workers(topology, workers, options.placement);
@@ -81,7 +82,7 @@ class CpuBackend final : public Backend {
   std::string_view name() const override { return "cpu"; }
   const DeviceProperties& properties() const override { return properties_; }
   DeviceLimits measure_limits() override {
-    if (!measured_) limits_ = measure_cpu_limits(pool_, target_);
+    if (!measured_) limits_ = measure_cpu_limits(pool_, target_, nodes_);
     measured_ = true;
     return limits_;
   }
@@ -99,6 +100,7 @@ class CpuBackend final : public Backend {
 
   Buffer allocate(size_t bytes) override;
   void release(std::byte* p, size_t bytes) override;
+  bool in_host_memory() const override { return true; }
   void copy_in(std::byte* device, const std::byte* host, size_t bytes) override {
     std::memcpy(device, host, bytes);
   }
@@ -146,12 +148,15 @@ double now_us() {
 // noexcept: a worker that left early would let the others wait for ever.
 void walk(void* context, CpuExec& exec) noexcept {
   const Walk& w = *static_cast<const Walk*>(context);
-  const bool timed = exec.worker == 0 && !w.times_us.empty();
+  const bool timed_run = !w.times_us.empty(), timed = exec.worker == 0 && timed_run;
   double last = timed ? now_us() : 0;
   for (size_t i = 0; i < w.launches.size(); ++i) {
     const BoundLaunch& launch = w.launches[i];
     launch.kernel->launch({launch.in, launch.out, w.workspace, w.step}, exec);
-    if (i + 1 < w.launches.size() || !w.times_us.empty()) exec.barrier();
+    if (i + 1 < w.launches.size())
+      exec.barrier_ahead(w.launches[i + 1].streams);
+    else if (timed_run)
+      exec.barrier();
     if (timed) {
       const double now = now_us();
       w.times_us[i] = now - last;

@@ -9,9 +9,9 @@
 namespace tokamak {
 
 struct CpuOptions {
-  int workers = 0;  // 0: the physical cores that this process may use
-  std::string isa;  // empty: TOKAMAK_ISA, else the best this machine has
-  bool pin = true;  // bind workers to cores when there are enough
+  int workers = 0;         // 0: the physical cores that this process may use
+  std::string isa;         // empty: TOKAMAK_ISA, else the best this machine has
+  bool pin = true;         // bind workers to cores when there are enough
   int idle_spin_us = 500;  // how long idle workers stay awake between steps
   Placement placement = Placement::compact;
 };

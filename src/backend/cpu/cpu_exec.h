@@ -1,7 +1,9 @@
 // What a CPU kernel sees of the pool that runs it. Kept free of inline code that a unit compiled
 // for a higher ISA level could emit as a shared symbol.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "backend/backend.h"
 
@@ -16,6 +18,8 @@ struct CpuExec : ExecContext {
 
   // All workers of the launch must call it.
   void barrier();
+  // The same, where workers that wait fetch the first bytes of what is read next.
+  void barrier_ahead(std::span<const std::span<const std::byte>> next);
   // 0, 1, 2 … handed out over all workers; from 0 again after each barrier and in each launch.
   int64_t next_task();
 };

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <memory>
 
+#include "backend/cpu/huge_memory.h"
 #include "backend/cpu/peak_loops.h"
+#include "base/error.h"
 
 namespace tokamak {
 namespace {
@@ -15,10 +17,10 @@ using Clock = std::chrono::steady_clock;
 // The loops of the best level in use; null: no such loop there.
 PeakLoops loops_of(const CpuTarget& t) {
   PeakLoops p;
-  p.read = peak_read_sse2;
+  p.read = read_loop(t.isa);
   p.f32 = peak_f32_sse2;
-  if (t.has(Isa::avx2)) p.read = peak_read_avx2, p.f32 = peak_f32_avx2, p.int8 = peak_int8_avx2;
-  if (t.has(Isa::avx512)) p.read = peak_read_avx512, p.f32 = peak_f32_avx512;
+  if (t.has(Isa::avx2)) p.f32 = peak_f32_avx2, p.int8 = peak_int8_avx2;
+  if (t.has(Isa::avx512)) p.f32 = peak_f32_avx512;
   if (t.has(Isa::avx512_vnni)) p.int8 = peak_int8_avx512_vnni;
   if (t.avx512_bf16) p.bf16 = peak_bf16_avx512_bf16;
   if (t.has(Isa::amx)) p.int8 = peak_int8_amx, p.bf16 = peak_bf16_amx;
@@ -28,7 +30,7 @@ PeakLoops loops_of(const CpuTarget& t) {
 struct Job {
   const PeakLoops* loops;
   double (*compute)(int64_t) = nullptr;  // returns operations done
-  const std::byte* buffer = nullptr;
+  std::byte* buffer = nullptr;
   size_t bytes = 0;
   double* done;  // per worker
 };
@@ -39,6 +41,17 @@ void read_share(void* context, CpuExec& e) {
   j.loops->read(j.buffer + r.begin, static_cast<size_t>(r.end - r.begin));
   j.done[e.worker] = static_cast<double>(r.end - r.begin);
 }
+
+void touch_share(void* context, CpuExec& e) {
+  const Job& j = *static_cast<const Job*>(context);
+  const WorkRange r = share(static_cast<int64_t>(j.bytes), e.worker, e.workers, 4096);
+  std::memset(j.buffer + r.begin, 1, static_cast<size_t>(r.end - r.begin));
+}
+
+struct Unmap {
+  size_t bytes;
+  void operator()(std::byte* p) const { unmap_memory(p, bytes); }
+};
 
 void compute_share(void* context, CpuExec& e) {
   const Job& j = *static_cast<const Job*>(context);
@@ -63,17 +76,25 @@ double best_rate(WorkerPool& pool, WorkerPool::Job job, Job& j, std::vector<doub
 
 }  // namespace
 
-DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target) {
+ReadLoop read_loop(Isa isa) {
+  if (isa >= Isa::avx512) return peak_read_avx512;
+  return isa >= Isa::avx2 ? peak_read_avx2 : peak_read_sse2;
+}
+
+DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target,
+                                const std::vector<int>& nodes) {
   const PeakLoops loops = loops_of(target);
   std::vector<double> done(static_cast<size_t>(pool.workers()));
-  // Far beyond the last cache, and touched: an untouched page reads as the one zero page.
-  const size_t bytes = std::clamp<size_t>(8 * target.l3_bytes, 256u << 20, 2048u << 20);
-  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  std::memset(buffer.get(), 1, bytes);
+  // As large weights lie: on huge pages, far beyond the last cache, and touched (an untouched page
+  // reads as the one zero page), each part by the worker that reads it.
+  const size_t bytes = std::clamp<size_t>(8 * target.l3_bytes, 512u << 20, 2048u << 20);
+  const std::unique_ptr<std::byte[], Unmap> buffer(map_memory(bytes, nodes), Unmap{bytes});
+  if (buffer == nullptr) fail("cannot allocate {} MiB to measure memory with", bytes >> 20);
   Job j{&loops, nullptr, buffer.get(), bytes, done.data()};
+  pool.run(touch_share, &j);
 
   DeviceLimits limits;
-  limits.read_gb_s = best_rate(pool, read_share, j, done, 5);
+  limits.read_gb_s = best_rate(pool, read_share, j, done, 9);
   const auto peak = [&](double (*compute)(int64_t)) {
     j.compute = compute;
     return compute == nullptr ? 0.0 : best_rate(pool, compute_share, j, done, 30);

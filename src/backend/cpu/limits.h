@@ -1,11 +1,20 @@
 // Measured limits of this machine: what the best loop of a level reaches with every worker.
 #pragma once
+#include <vector>
+
 #include "backend/backend.h"
 #include "backend/cpu/cpu_tactic.h"
 #include "backend/cpu/worker_pool.h"
 
 namespace tokamak {
 
-DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target);
+// nodes: the OS numbers of the NUMA nodes that memory alternates between; empty or one: none.
+DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target,
+                                const std::vector<int>& nodes = {});
+
+// The fastest loop of a level that reads every cache line of [p, p + bytes), bytes a multiple of
+// 4096.
+using ReadLoop = void (*)(const std::byte* p, size_t bytes);
+ReadLoop read_loop(Isa isa);
 
 }  // namespace tokamak

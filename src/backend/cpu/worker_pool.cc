@@ -16,6 +16,7 @@ namespace {
 
 // A pause is 40 … 140 cycles: some 50 µs of spinning before the first yield.
 constexpr int kPauses = 2000, kPausesCrowded = 8;
+constexpr size_t kAheadBlock = 1024;
 constexpr std::chrono::milliseconds kMeetYield{20};  // before a meeting worker sleeps
 
 uint32_t* futex_word(std::atomic<uint32_t>& a) {
@@ -109,9 +110,11 @@ void WorkerPool::run(Job job, void* context) {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void WorkerPool::barrier() {
+void WorkerPool::barrier(Streams next) {
   const uint32_t seen = meet_.value();
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < workers_) {
+  const int arrived = arrived_.fetch_add(1, std::memory_order_acq_rel);
+  if (arrived + 1 < workers_) {
+    if (!next.empty()) fetch_ahead(next, seen, arrived);
     meet_.wait_past(seen, pauses_, kMeetYield);
     return;
   }
@@ -121,7 +124,21 @@ void WorkerPool::barrier() {
   meet_.advance();
 }
 
+// Tasks start at the begin of every stream, so that is what the waiting workers fetch, block by
+// block in turn, until the last one arrives.
+void WorkerPool::fetch_ahead(Streams next, uint32_t seen, int turn) {
+  const auto step = static_cast<size_t>(workers_ - 1) * kAheadBlock;
+  const size_t most = options_.ahead_bytes / next.size() * static_cast<size_t>(workers_ - 1);
+  for (size_t at = static_cast<size_t>(turn) * kAheadBlock; at < most; at += step)
+    for (const std::span<const std::byte> stream : next)
+      for (size_t i = at; i < std::min(at + kAheadBlock, stream.size()); i += 64) {
+        if (meet_.value() != seen) return;
+        _mm_prefetch(reinterpret_cast<const char*>(stream.data() + i), _MM_HINT_T1);
+      }
+}
+
 void CpuExec::barrier() { pool->barrier(); }
+void CpuExec::barrier_ahead(WorkerPool::Streams next) { pool->barrier(next); }
 int64_t CpuExec::next_task() { return pool->next_task_.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace tokamak

@@ -20,6 +20,7 @@ struct PoolOptions {
   std::vector<bool> others_cores;  // by logical CPU: of a core that belongs to workers 1 …
   bool crowded = false;            // more workers than CPUs: yield soon instead of spinning
   std::chrono::microseconds idle_spin{500};  // how long an idle worker stays awake
+  size_t ahead_bytes = 512 << 10;            // that workers fetch while they wait at a barrier
 };
 
 // A counter that some threads wait on: spinning, then yielding, then asleep on a futex.
@@ -37,6 +38,8 @@ class alignas(64) Gate {
 
 class WorkerPool {
  public:
+  using Streams = std::span<const std::span<const std::byte>>;
+
   WorkerPool(int workers, PoolOptions options = {});
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -54,7 +57,8 @@ class WorkerPool {
   void work(int worker);
   void move_caller() const;
   void run_job(int worker);
-  void barrier();
+  void barrier(Streams next = {});
+  void fetch_ahead(Streams next, uint32_t seen, int turn);
 
   const int workers_;
   const PoolOptions options_;
