@@ -325,10 +325,11 @@ TEST_F(Quantize, KilledAtAnyMomentLeavesAllOrNothing) {
     if (complete) {
       EXPECT_EQ(Checkpoint::open(dir_ / "out").tensor(kProj).dtype, DType::int4_g64);
     }
-    if (i % 3 != 2)  // asked to end: no temporary either
+    if (i % 3 != 2) {  // asked to end: no temporary either
       for (const auto& e : fs::directory_iterator(dir_.path()))
         EXPECT_FALSE(e.path().filename().string().starts_with(".out"))
             << "signal " << signals[i % 3];
+    }
     for (const auto& e : fs::directory_iterator(dir_.path()))
       if (e.path().filename() != "model" && e.path().filename() != "ckpt") fs::remove_all(e.path());
   }
