@@ -5,8 +5,8 @@
 namespace tokamak {
 namespace {
 
-constexpr AttentionKernels kKernels = {angles,  prepare_head, narrow, widen,  transpose,
-                                       prefill, decode,       scale,  &kPairs};
+constexpr AttentionKernels kKernels = {angles,  prepare_head, narrow,    widen, transpose,
+                                       prefill, decode,       fetch_all, scale, &kPairs};
 
 }  // namespace
 

@@ -4,8 +4,8 @@
 namespace tokamak {
 namespace {
 
-constexpr AttentionKernels kKernels = {angles,    prepare_head, narrow, widen,
-                                       transpose, prefill,      decode, scale};
+constexpr AttentionKernels kKernels = {angles,  prepare_head, narrow,    widen, transpose,
+                                       prefill, decode,       fetch_all, scale};
 
 }  // namespace
 

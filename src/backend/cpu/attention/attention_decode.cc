@@ -7,28 +7,65 @@
 
 namespace tokamak {
 
-// Runs of the keys [begin, end), not across blocks. Each knows what is read a tile later, up to
-// `last`.
+// Runs of the keys [begin, end), none across blocks.
 int TunedAttention::find_runs(const StepContext& step, const AttentionItem& item, int64_t begin,
-                              int64_t end, int64_t last, KeyRun* runs) const {
+                              int64_t end, KeyRun* runs) const {
   const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
   const int64_t size = step.kv.block_size;
   int count = 0;
   for (int64_t at = begin; at < end; ++count) {
-    const int64_t run = std::min(end - at, size - at % size), next = at + kKeyTile;
-    KeyRun& r = runs[count];
-    r.keys = static_cast<int>(run);
-    r.k = cache_row(step, layer.k, item.sequence, item.kv_head, at);
-    r.v = cache_row(step, layer.v, item.sequence, item.kv_head, at);
-    r.next_k = next < last ? cache_row(step, layer.k, item.sequence, item.kv_head, next) : nullptr;
-    r.next_v = next < last ? cache_row(step, layer.v, item.sequence, item.kv_head, next) : nullptr;
+    const int64_t run = std::min(end - at, size - at % size);
+    runs[count] = {cache_row(step, layer.k, item.sequence, item.kv_head, at),
+                   cache_row(step, layer.v, item.sequence, item.kv_head, at),
+                   static_cast<int>(run)};
     at += run;
   }
   return count;
 }
 
+// What the tile of keys [begin, end) will read.
+FetchPlan TunedAttention::plan_fetch(const StepContext& step, const AttentionItem& item,
+                                     int64_t begin, int64_t end, FetchRun* fetches) const {
+  KeyRun runs[kKeyTile];
+  const int count = find_runs(step, item, begin, end, runs);
+  const auto row = static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
+  for (int r = 0; r < count; ++r) {
+    const KeyRun& run = runs[r];
+    fetches[2 * r] = {run.k, run.k + run.keys * row};
+    fetches[2 * r + 1] = {run.v, run.v + run.keys * row};
+  }
+  return {fetches, 2 * count, 2 * (end - begin) * row};
+}
+
+// Where the tile that begins at `key` ends.
+static int64_t tile_end(int64_t key, int64_t end) {
+  return std::min((key / kKeyTile + 1) * kKeyTile, end);
+}
+
+// The decode items from `i` on. While one is computed, the first keys of the next are fetched.
+void TunedAttention::decode_all(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
+                                AttentionWork::Cursor& cursor, int64_t i, CpuExec& e) const {
+  if (i >= work.items()) return;
+  const StepContext& step = *args.step;
+  AttentionItem item = work.item(i, cursor);
+  FetchRun fetches[2 * kKeyTile];
+  const int64_t begin = work.part_begin(item.sequence, item.part);
+  const int64_t end = work.part_begin(item.sequence, item.part + 1);
+  FetchPlan plan = plan_fetch(step, item, begin, tile_end(begin, end), fetches);
+  kernels_.fetch(plan);
+  for (bool more = true; more;) {
+    i = e.next_task();
+    more = i < work.items();
+    const AttentionItem next = more ? work.item(i, cursor) : item;
+    // Of a decode in parts only the last one reads the new key.
+    if (item.part + 1 == item.parts) append(args, w, item.sequence, item.kv_head, 0, 1);
+    decode(args, w, work, item, more ? &next : nullptr);
+    item = next;
+  }
+}
+
 void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
-                            const AttentionItem& item) const {
+                            const AttentionItem& item, const AttentionItem* next) const {
   const StepContext& step = *args.step;
   const int64_t ld = padded_head(a_.head_dim), token = step.query_begin[item.sequence];
   const int64_t begin = work.part_begin(item.sequence, item.part);
@@ -44,6 +81,7 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
   std::fill(r.sum, r.sum + group(), 0.0f);
   std::fill(r.out, r.out + group() * ld, 0.0f);
   KeyRun runs[kKeyTile];
+  FetchRun fetches[2 * kKeyTile];
   DecodeTile t;
   t.dtype = step.kv.dtype;
   t.head_dim = a_.head_dim, t.ld = ld, t.heads = static_cast<int>(group());
@@ -51,9 +89,18 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
   t.softcap = static_cast<float>(a_.softcap);
   t.max = r.max, t.sum = r.sum, t.out = r.out;
   for (int64_t key = begin, stop; key < end; key = stop) {
-    stop = std::min((key / kKeyTile + 1) * kKeyTile, end);
+    stop = tile_end(key, end);
     t.keys = static_cast<int>(stop - key);
-    t.run_count = find_runs(step, item, key, stop, end, runs);
+    t.run_count = find_runs(step, item, key, stop, runs);
+    FetchPlan plan;
+    if (stop < end) {
+      plan = plan_fetch(step, item, stop, tile_end(stop, end), fetches);
+    } else if (next != nullptr) {
+      const int64_t from = work.part_begin(next->sequence, next->part);
+      const int64_t to = tile_end(from, work.part_begin(next->sequence, next->part + 1));
+      plan = plan_fetch(step, *next, from, to, fetches);
+    }
+    t.ahead = &plan;
     kernels_.decode(t);
   }
   if (!whole) return;

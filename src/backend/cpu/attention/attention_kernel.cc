@@ -53,17 +53,14 @@ void TunedAttention::launch(const LaunchArgs& args, ExecContext& exec) const {
     e.barrier();
   }
   AttentionWork::Cursor cursor;
-  for (int64_t i = e.next_task(); i < work.items(); i = e.next_task()) {
+  int64_t i = e.next_task();
+  for (; i < work.prefill_items(); i = e.next_task()) {
     const AttentionItem item = work.item(i, cursor);
-    const int64_t queries = work.queries(item.sequence);
-    // Of a decode in parts only the last one reads the new key.
-    if (item.decode ? item.part + 1 == item.parts : !work.shared())
-      append(args, w, item.sequence, item.kv_head, 0, queries);
-    if (item.decode)
-      decode(args, w, work, item);
-    else
-      prefill(args, w, item);
+    if (!work.shared())
+      append(args, w, item.sequence, item.kv_head, 0, work.queries(item.sequence));
+    prefill(args, w, item);
   }
+  decode_all(args, w, work, cursor, i, e);
   if (work.split()) {
     e.barrier();
     merge(args, w, work, e);

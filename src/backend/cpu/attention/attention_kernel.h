@@ -52,10 +52,14 @@ class TunedAttention final : public Kernel {
                       bool pairs) const;
 
   // attention_decode.cc
+  void decode_all(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
+                  AttentionWork::Cursor& cursor, int64_t first, CpuExec& exec) const;
   void decode(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
-              const AttentionItem& item) const;
+              const AttentionItem& item, const AttentionItem* next) const;
   int find_runs(const StepContext& step, const AttentionItem& item, int64_t begin, int64_t end,
-                int64_t last, KeyRun* runs) const;
+                KeyRun* runs) const;
+  FetchPlan plan_fetch(const StepContext& step, const AttentionItem& item, int64_t begin,
+                       int64_t end, FetchRun* fetches) const;
   void merge(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
              CpuExec& exec) const;
 

@@ -53,6 +53,7 @@ class AttentionWork {
   }
 
   int64_t items() const { return prefill_items_ + decode_items_; }
+  int64_t prefill_items() const { return prefill_items_; }  // they come first
   bool split() const { return split_; }    // some decode has several parts: they must be merged
   bool shared() const { return shared_; }  // some prompt's keys are read by several items
   bool is_decode(int32_t s) const { return cut_.decode_alone && queries(s) == 1; }

@@ -33,22 +33,31 @@ TOKAMAK_INLINE F16x row_scales(const std::byte* rows, int64_t bytes, int i, int 
   return simd::load_f16(half);
 }
 
-TOKAMAK_INLINE void fetch(const std::byte* rows, int64_t begin, int64_t end) {
-  if (rows == nullptr) return;
-  for (int64_t at = begin; at < end; at += 64) __builtin_prefetch(rows + at, 0, 2);
+// Asks for some more lines of the plan.
+TOKAMAK_INLINE void fetch(FetchPlan& plan, int lines) {
+  while (lines > 0 && plan.count > 0) {
+    FetchRun& run = *plan.runs;
+    for (; lines > 0 && run.at < run.end; run.at += 64, --lines) __builtin_prefetch(run.at, 0, 2);
+    if (run.at >= run.end) ++plan.runs, --plan.count;
+  }
+}
+
+// Lines to ask for with each of `steps` steps of a tile that asks with its scores and its values.
+TOKAMAK_INLINE int lines_of(const FetchPlan& plan, int steps) {
+  return static_cast<int>((plan.bytes / 64 + 2 * steps - 1) / (2 * steps)) + 1;
 }
 
 // Scores of H heads against the keys of a run.
 template <DType T, int H>
 TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const float* q,
-                               float* scores) {
+                               float* scores, int lines) {
   constexpr int kRows = kSumsAtOnce / H >= 8   ? 8
                         : kSumsAtOnce / H >= 4 ? 4
                         : kSumsAtOnce / H >= 2 ? 2
                                                : 1;
   const int64_t bytes = bytes_of_row<T>(t.head_dim), n = t.head_dim;
   for (int i = 0; i < run.keys; i += 16) {
-    fetch(run.next_k, i * bytes, (i + 16) * bytes);
+    fetch(*t.ahead, lines);
     F16x s[H][16];
     for (int r = 0; r < 16; r += kRows) {
       const std::byte* rows[kRows];
@@ -57,7 +66,7 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
       for (int j = 0; j < kRows; ++j) {
         const int at = i + r + j;
         rows[j] = run.k + (at < run.keys ? at : run.keys - 1) * bytes;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int h = 0; h < H; ++h) part[h][j] = simd::zero();
       }
       int64_t d = 0;
@@ -65,7 +74,7 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
 #pragma GCC unroll 16
         for (int j = 0; j < kRows; ++j) {
           const F16x key = load_row<T>(rows[j], d, 16);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
           for (int h = 0; h < H; ++h)
             part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
         }
@@ -74,14 +83,14 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
 #pragma GCC unroll 16
         for (int j = 0; j < kRows; ++j) {
           const F16x key = load_row<T>(rows[j], d, n - d);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
           for (int h = 0; h < H; ++h)
             part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
         }
       }
 #pragma GCC unroll 16
       for (int j = 0; j < kRows; ++j)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int h = 0; h < H; ++h) s[h][r + j] = part[h][j];
     }
     const F16x scales = T == DType::int8_row ? row_scales(run.k, bytes, i, run.keys) : simd::zero();
@@ -131,13 +140,13 @@ TOKAMAK_INLINE void scale_weights(const DecodeTile& t, const KeyRun& run, int he
 
 // out[H heads][C * 16 columns from c] += weights · values, in U sums apart.
 template <DType T, int H, int C, bool kWhole>
-TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c) {
+TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c, int lines) {
   constexpr int U = kSumsAtOnce / (H * C) >= 4 ? 4 : kSumsAtOnce / (H * C) >= 2 ? 2 : 1;
   const int64_t bytes = bytes_of_row<T>(t.head_dim), left = t.head_dim - c;
   F16x s[U][H][C];
 #pragma GCC unroll 4
   for (int u = 0; u < U; ++u)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int h = 0; h < H; ++h)
 #pragma GCC unroll 8
       for (int i = 0; i < C; ++i)
@@ -150,21 +159,21 @@ TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c) {
 #pragma GCC unroll 8
       for (int i = 0; i < C; ++i) {
         const F16x value = load_row<T>(row + j * bytes, c + 16 * i, kWhole ? 16 : left);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int h = 0; h < H; ++h)
           to[h][i] = simd::fma(value, simd::set1(p[h * kScoreRow + j]), to[h][i]);
       }
     };
     int j = 0;
     for (; j + 4 <= run.keys; j += 4) {
-      if (c == 0) fetch(run.next_v, j * bytes, (j + 4) * bytes);
+      if (j % 16 == 0) fetch(*t.ahead, lines);
 #pragma GCC unroll 4
       for (int u = 0; u < 4; ++u) add_key(s[u % U], j + u);
     }
     for (; j < run.keys; ++j) add_key(s[0], j);
     p += run.keys;
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int h = 0; h < H; ++h)
 #pragma GCC unroll 8
     for (int i = 0; i < C; ++i) {
@@ -178,17 +187,21 @@ TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c) {
 template <DType T, int H>
 void decode_heads(const DecodeTile& t, int head) {
   float* scores = t.scores + head * kScoreRow;
+  const int left = t.heads - head, steps = (t.keys + 15) / 16 * ((left + H - 1) / H);
+  const int lines = lines_of(*t.ahead, steps);
   for (int r = 0, at = 0; r < t.run_count; at += t.runs[r++].keys)
-    run_scores<T, H>(t, t.runs[r], t.q + head * t.ld, scores + at);
+    run_scores<T, H>(t, t.runs[r], t.q + head * t.ld, scores + at, lines);
   for (int h = 0; h < H; ++h) decode_softmax(t, head + h);
   if (T == DType::int8_row)
     for (int r = 0, at = 0; r < t.run_count; at += t.runs[r++].keys)
       scale_weights(t, t.runs[r], H, scores + at);
   constexpr int C = kSumsAtOnce >= 16 ? 4 : 1;
   int64_t c = 0;
-  for (; c + 16 * C <= t.head_dim; c += 16 * C) value_columns<T, H, C, true>(t, head, c);
-  for (; c + 16 <= t.head_dim; c += 16) value_columns<T, H, 1, true>(t, head, c);
-  if (c < t.head_dim) value_columns<T, H, 1, false>(t, head, c);
+  const auto lines_at = [&] { return c == 0 ? lines : 0; };
+  for (; c + 16 * C <= t.head_dim; c += 16 * C)
+    value_columns<T, H, C, true>(t, head, c, lines_at());
+  for (; c + 16 <= t.head_dim; c += 16) value_columns<T, H, 1, true>(t, head, c, lines_at());
+  if (c < t.head_dim) value_columns<T, H, 1, false>(t, head, c, lines_at());
 }
 
 template <DType T>
@@ -212,7 +225,10 @@ void decode(const DecodeTile& t) {
     decode_of<DType::bf16>(t);
   else
     decode_of<DType::f32>(t);
+  fetch(*t.ahead, 1 << 20);  // what is left
 }
+
+void fetch_all(FetchPlan& plan) { fetch(plan, 1 << 20); }
 
 }  // namespace
 }  // namespace tokamak

@@ -78,8 +78,17 @@ struct PairKernels {
 // Consecutive rows of the cache: some keys and their values in one block.
 struct KeyRun {
   const std::byte *k, *v;
-  const std::byte *next_k, *next_v;  // soon to be read: fetched; or null
   int keys;
+};
+
+// Memory that is read soon, asked for bit by bit while a decode tile is computed.
+struct FetchRun {
+  const std::byte *at, *end;
+};
+struct FetchPlan {
+  FetchRun* runs = nullptr;
+  int count = 0;      // of runs not yet fetched
+  int64_t bytes = 0;  // of all of them, when the plan was made
 };
 
 // One query of each of `heads` heads that share their keys, against a few runs of keys straight
@@ -91,6 +100,7 @@ struct DecodeTile {
   const float* q = nullptr;  // [heads][ld], zero past head_dim
   const KeyRun* runs = nullptr;
   int run_count = 0;
+  FetchPlan* ahead = nullptr;
   float softcap = 0;
   float* scores = nullptr;               // scratch [heads][kScoreRow]
   float *max = nullptr, *sum = nullptr;  // [heads]
@@ -111,6 +121,7 @@ struct AttentionKernels {
   void (*transpose)(const float* in, int64_t in_ld, float* out, int64_t out_ld);  // 16 x 16
   void (*prefill)(const PrefillTile& tile);
   void (*decode)(const DecodeTile& tile);
+  void (*fetch)(FetchPlan& plan);  // all of it
   // out = acc * factor over n
   void (*scale)(const float* acc, float factor, int64_t n, float* out);
   const PairKernels* pairs = nullptr;  // null: prefill computes in float32
