@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/divergence.h"
 #include "cli/model_options.h"
+#include "engine/engine_config.h"
 #include "text/tokenizer.h"
 
 namespace tokamak::cli {
@@ -130,36 +131,64 @@ int ppl(const PplOptions& o) {
 struct KlOptions {
   ModelOptions model;
   std::string reference, text;
+  std::vector<std::string> also;
   int64_t ctx = 512, windows = 0;
   bool json = false;
 };
 
+// The flags are the model's; the reference keeps all 16 bits of its activations.
+LLMOptions reference_options(const KlOptions& o) {
+  LLMOptions options = o.model.llm;
+  options.activation_bits = is_engine_directory(o.reference) ? "auto" : "16";
+  return options;
+}
+
+Json json_of(const std::string& model, const Divergence& d, int64_t ctx) {
+  return {{"model", model},
+          {"perplexity", d.perplexity},
+          {"reference_perplexity", d.reference_perplexity},
+          {"perplexity_change", d.perplexity_change()},
+          {"perplexity_change_stderr", d.change_error},
+          {"kl_divergence", d.kl},
+          {"kl_stderr", d.kl_error},
+          {"same_likeliest_token", d.same_top},
+          {"scored_tokens", d.scored},
+          {"ctx", ctx}};
+}
+
 int kl(const KlOptions& o) {
-  LLM reference(o.reference, o.model.llm), model(o.model.path(), o.model.llm);
-  const Divergence d = compare_models(reference, model, o.text, o.ctx, o.windows);
-  if (o.json)
-    std::puts(Json{{"perplexity", d.perplexity},
-                   {"reference_perplexity", d.reference_perplexity},
-                   {"kl_divergence", d.kl},
-                   {"kl_stderr", d.kl_error},
-                   {"same_likeliest_token", d.same_top},
-                   {"scored_tokens", d.scored},
-                   {"ctx", o.ctx}}
-                  .dump(2)
-                  .c_str());
-  else
-    std::fputs(d.text().c_str(), stdout);
+  std::vector<std::string> paths = {o.model.path()};
+  paths.insert(paths.end(), o.also.begin(), o.also.end());
+  LLM reference(o.reference, reference_options(o));
+  std::vector<std::unique_ptr<LLM>> llms;
+  std::vector<LLM*> models;
+  for (const std::string& path : paths)
+    models.push_back(llms.emplace_back(std::make_unique<LLM>(path, o.model.llm)).get());
+  const std::vector<Divergence> results =
+      compare_models(reference, models, o.text, o.ctx, o.windows);
+  Json all = Json::array();
+  for (size_t i = 0; i < paths.size(); ++i) {
+    all.push_back(json_of(paths[i], results[i], o.ctx));
+    if (o.json) continue;
+    if (paths.size() > 1) std::printf("%s\n", paths[i].c_str());
+    std::fputs(results[i].text().c_str(), stdout);
+  }
+  if (o.json) std::puts((paths.size() > 1 ? all : all[0]).dump(2).c_str());
   return 0;
 }
 
 void declare_kl(CLI::App& sub, KlOptions& o) {
   add_model_options(sub, o.model);
-  sub.add_option("--reference", o.reference, "The model to compare with, at any stage")->required();
+  sub.add_option("--reference", o.reference,
+                 "The model to compare with, at any stage; its activations keep 16 bits")
+      ->required();
+  sub.add_option("--also", o.also, "More models to compare with the reference in the same run")
+      ->delimiter(',');
   sub.add_option("--text", o.text, "UTF-8 text file")->required();
   sub.add_option("--ctx", o.ctx, "Tokens of a window; its second half is scored")
       ->capture_default_str();
   sub.add_option("--windows", o.windows, "Only the first so many windows; 0: all");
-  sub.add_flag("--json", o.json, "Print one JSON object");
+  sub.add_flag("--json", o.json, "Print JSON");
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ void evaluate(const Flags& f) {
   LLMOptions o;
   o.workers = f.workers;
   LLM before(f.checkpoint_dir.empty() ? f.model_dir : f.checkpoint_dir, o), after(f.output_dir, o);
-  fmt::print("{}", compare_models(before, after, f.eval_text, f.eval_ctx).text());
+  LLM* const models[] = {&after};
+  fmt::print("{}", compare_models(before, models, f.eval_text, f.eval_ctx).at(0).text());
 }
 
 }  // namespace
