@@ -38,7 +38,8 @@ DType kv_dtype(const BuildOptions& o, const ModelConfig& config) {
   const std::string& algo = config.quantization.kv_cache_quant_algo;
   if (algo == "INT8") return DType::int8_row;
   if (!algo.empty())
-    fail("quantization.kv_cache_quant_algo is '{}', expected INT8 (or give --kv_cache_dtype)", algo);
+    fail("quantization.kv_cache_quant_algo is '{}', expected INT8 (or give --kv_cache_dtype)",
+         algo);
   return exact ? DType::f32 : DType::f16;
 }
 
@@ -88,9 +89,12 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   directory.commit();
   if (has_cache) cache.save(options.timing_cache);
 
-  log::info("{} steps; {} signatures, {} timed, {} from the timing cache, in {:.1f} s",
-            report.steps, report.tuning.signatures, report.tuning.timed, report.tuning.cached,
-            report.tuning.seconds);
+  const TuneReport& t = report.tuning;
+  log::info(
+      "{} steps; {} signatures; {} of their buckets timed ({} tactics, {} looked at twice), {} "
+      "from "
+      "the timing cache, in {:.1f} s",
+      report.steps, t.signatures, t.timed, t.timed_tactics, t.second_looks, t.cached, t.seconds);
   if (!options.quiet)
     fmt::print(stderr, "memory of '{}':\n{}", options.output_dir.string(), report.memory.table());
   return report;

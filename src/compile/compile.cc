@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "compile/groups.h"
 #include "compile/lower.h"
 #include "compile/pack.h"
 #include "engine/kv_layout.h"

@@ -1,5 +1,7 @@
 #include "compile/tactic_timer.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -19,13 +21,26 @@ namespace {
 constexpr size_t kColdBytes = 48u << 20;  // copies of the weights together
 constexpr int kMaxCopies = 16;
 constexpr int32_t kMaxDecodeBatch = 16;  // up to here a bucket is timed as decoding sequences
-constexpr double kTargetUs = 1000;       // of one candidate in one round
+// A round of one candidate: pieces of so many µs, of which the best counts. They are short, so that
+// one of them fits between two moments at which the system runs something else on a worker's core.
+constexpr double kPieceUs = 250;
+constexpr int kPieces = 4, kMostPieces = 12;  // more than kPieces while all were interrupted
+constexpr double kMostLapUs = 20000;
 constexpr int kMaxRepeats = 64;
+constexpr double kHopeless = 8;  // slower than this at the first launches: not timed further
+constexpr int kFirstLaunches = 6;
 
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// How often the system took a core away from this process's threads.
+int64_t preemptions() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_nivcsw;
 }
 
 int64_t elements(const ValueType& type, int64_t tokens) {
@@ -78,8 +93,8 @@ struct TacticTimer::Run {
   std::unique_ptr<Kernel> kernel;
   std::vector<BoundLaunch> launches;
   Backend::Buffer workspace;
-  double best = std::numeric_limits<double>::max();
-  bool alive = true;
+  size_t repeats = 1;  // launches of a piece
+  size_t next = 0;     // launch that the next piece begins with, for other copies of the weights
 };
 
 TacticTimer::TacticTimer(Backend& backend, WeightSource& source, const OpSignature& signature,
@@ -200,40 +215,69 @@ TacticTimer::Run TacticTimer::prepare(const Tactic& tactic, const Step& step) {
   return run;
 }
 
-TacticTimes TacticTimer::time(const std::vector<const Tactic*>& candidates, int32_t tokens) {
+namespace {
+
+// Warms up, and shows the hopeless: the best of two launches, of more where those were slow.
+std::vector<double> first_times(size_t n, const std::function<double(size_t)>& launch) {
+  std::vector<double> us;
+  for (size_t i = 0; i < n; ++i) {
+    const double cold = launch(i);
+    us.push_back(std::min(cold, launch(i)));
+  }
+  for (int more = 2; more < kFirstLaunches; ++more) {
+    const double least = *std::min_element(us.begin(), us.end());
+    for (size_t i = 0; i < n; ++i)
+      if (us[i] > kHopeless * least) us[i] = std::min(us[i], launch(i));
+  }
+  return us;
+}
+
+}  // namespace
+
+BucketTimes TacticTimer::time(const std::vector<const Tactic*>& candidates, int32_t tokens) {
   const std::unique_ptr<Step> step = make_step(tokens);
   std::vector<Run> runs;
   for (const Tactic* t : candidates) runs.push_back(prepare(*t, *step));
 
-  const auto measure = [&](Run& run, size_t repeats) {
-    // The list as a whole: a worker that wakes late would make one launch of it look free.
+  // The list as a whole: a worker that wakes late would make one launch of it look free.
+  const auto piece = [&](size_t i) {
+    Run& run = runs[i];
+    if (run.next + run.repeats > run.launches.size()) run.next = 0;
+    const auto launches = std::span(run.launches).subspan(run.next, run.repeats);
+    run.next += run.repeats;
     const auto start = Clock::now();
-    backend_.run(std::span(run.launches).first(repeats), run.workspace.get(), step->context);
-    run.best = std::min(run.best, seconds_since(start) * 1e6 / static_cast<double>(repeats));
+    backend_.run(launches, run.workspace.get(), step->context);
+    return seconds_since(start) * 1e6 / static_cast<double>(run.repeats);
   };
-  const auto best = [&] {
-    double us = std::numeric_limits<double>::max();
-    for (const Run& r : runs) us = std::min(us, r.best);
-    return us;
-  };
-
-  const auto start = Clock::now();
-  for (Run& run : runs) measure(run, 1);  // warms up, and shows the hopeless
-  for (Run& run : runs) run.alive = run.best <= 4 * best();
-  for (int round = 0; round < options_.rounds; ++round) {
-    for (Run& run : runs) {
-      if (!run.alive) continue;
-      const double repeats = kTargetUs / std::max(run.best, 1.0);
-      measure(run, static_cast<size_t>(std::clamp(repeats, 1.0, double{kMaxRepeats})));
-    }
-    if (round == 0) continue;
-    for (Run& run : runs) run.alive = run.alive && run.best <= options_.straggler * best();
-    if (seconds_since(start) > options_.seconds_per_bucket) break;
+  std::vector<double> first = first_times(runs.size(), piece);
+  const double least = *std::min_element(first.begin(), first.end());
+  std::vector<size_t> racers;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const double repeats = kPieceUs / std::max(first[i], 1.0);
+    runs[i].repeats = static_cast<size_t>(std::clamp(repeats, 1.0, double{kMaxRepeats}));
+    if (first[i] <= kHopeless * least) racers.push_back(i);
   }
-
-  TacticTimes times;
-  for (const Run& run : runs)
-    times[std::string(run.tactic->name())] = std::round(run.best * 100) / 100;
+  const auto measure = [&](size_t racer) {
+    const auto start = Clock::now();
+    double best = std::numeric_limits<double>::max();
+    bool whole = false;  // some piece ran undisturbed
+    for (int p = 0; p < kMostPieces; ++p) {
+      const int64_t before = preemptions();
+      best = std::min(best, piece(racers[racer]));
+      whole = whole || preemptions() == before;
+      const double us = seconds_since(start) * 1e6;
+      if (us > kMostLapUs || (whole && (p + 1 >= kPieces || us > kPieces * kPieceUs))) break;
+    }
+    return best;
+  };
+  const auto start = Clock::now();
+  const RaceResult result = race(
+      racers.size(), measure, [&] { return seconds_since(start); }, options_.race);
+  for (size_t i = 0; i < racers.size(); ++i) first[racers[i]] = result.us[i];
+  BucketTimes times;
+  times.noise = std::round(result.noise * 1e4) / 1e4;
+  for (size_t i = 0; i < runs.size(); ++i)
+    times.us[std::string(runs[i].tactic->name())] = std::round(first[i] * 100) / 100;
   return times;
 }
 

@@ -1,6 +1,5 @@
 // Times tactics of one signature on the device as a step would use them: weights rotate through
-// copies that do not fit in the caches, candidates take turns in rounds, minima count, stragglers
-// leave early.
+// copies that do not fit in the caches, and candidates race (race.h).
 #pragma once
 #include <map>
 #include <memory>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "compile/race.h"
 #include "compile/timing_cache.h"
 #include "compile/weight_source.h"
 
@@ -16,9 +16,7 @@ namespace tokamak {
 struct TimerOptions {
   int64_t context = 512;  // KV tokens that a decoding sequence has
   DType kv_dtype = DType::f16;
-  int rounds = 5;
-  double straggler = 1.25;          // slower than this after two rounds: out
-  double seconds_per_bucket = 0.4;  // no new round after it
+  RaceOptions race;
 };
 
 class TacticTimer {
@@ -28,7 +26,7 @@ class TacticTimer {
               std::vector<const PlanWeight*> weights, const TimerOptions& options);
   ~TacticTimer();
   // Best µs of each candidate for steps of `tokens` tokens (rows of logits, where the op has them).
-  TacticTimes time(const std::vector<const Tactic*>& candidates, int32_t tokens);
+  BucketTimes time(const std::vector<const Tactic*>& candidates, int32_t tokens);
 
  private:
   struct Packed;

@@ -12,13 +12,19 @@
 namespace tokamak {
 namespace {
 
-constexpr int kCacheVersion = 1;
+constexpr int kCacheVersion = 2;
 
-using Buckets = std::map<int32_t, TacticTimes>;
+using Buckets = std::map<int32_t, BucketTimes>;
 
 const Json& object(const Json& json) {
   if (!json.is_object()) fail("{} stands where an object belongs", json.type_name());
   return json;
+}
+
+double number(const std::string& what, const Json& json) {
+  const double value = json.get<double>();
+  if (!(value >= 0) || !std::isfinite(value)) fail("{} is {}", what, value);
+  return value;
 }
 
 Buckets parse_buckets(const Json& json) {
@@ -28,11 +34,9 @@ Buckets parse_buckets(const Json& json) {
     const auto [end, error] = std::from_chars(bucket.data(), bucket.data() + bucket.size(), n);
     if (error != std::errc() || end != bucket.data() + bucket.size() || n < 1)
       fail("'{}' is no token bucket", bucket);
-    for (const auto& [tactic, us] : object(times).items()) {
-      const double value = us.get<double>();
-      if (!(value >= 0) || !std::isfinite(value)) fail("tactic '{}' took {} µs", tactic, value);
-      buckets[n][tactic] = value;
-    }
+    buckets[n].noise = number("noise", object(times).at("noise"));
+    for (const auto& [tactic, us] : object(times.at("us")).items())
+      buckets[n].us[tactic] = number("the time of '" + tactic + "'", us);
   }
   return buckets;
 }
@@ -61,12 +65,13 @@ void TimingCache::save(const std::filesystem::path& path) const {
   for (const auto& [device, signatures] : devices_)
     for (const auto& [signature, buckets] : signatures)
       for (const auto& [bucket, times] : buckets)
-        devices[device][signature][std::to_string(bucket)] = times;
+        devices[device][signature][std::to_string(bucket)] = {{"us", times.us},
+                                                              {"noise", times.noise}};
   const Json json = {{"version", kCacheVersion}, {"devices", std::move(devices)}};
   write_file(path, json.dump(1) + "\n");
 }
 
-const TacticTimes* TimingCache::find(const std::string& device, const std::string& signature,
+const BucketTimes* TimingCache::find(const std::string& device, const std::string& signature,
                                      int32_t bucket) const {
   const auto d = devices_.find(device);
   if (d == devices_.end()) return nullptr;
@@ -77,7 +82,7 @@ const TacticTimes* TimingCache::find(const std::string& device, const std::strin
 }
 
 void TimingCache::put(const std::string& device, const std::string& signature, int32_t bucket,
-                      TacticTimes times) {
+                      BucketTimes times) {
   devices_[device][signature][bucket] = std::move(times);
 }
 

@@ -24,6 +24,8 @@ std::vector<int32_t> power_buckets(int64_t most);
 
 struct TuneReport {
   int signatures = 0, timed = 0, cached = 0;  // the last two in (signature, bucket) pairs
+  int timed_tactics = 0;                      // over all pairs that were timed
+  int second_looks = 0;                       // pairs that were measured twice
   double seconds = 0;
 };
 
@@ -32,7 +34,7 @@ struct TuneReport {
 TuneReport choose_tactics(Plan& plan, Backend& backend, WeightSource& source, TimingCache& cache,
                           const TuneOptions& options);
 
-// True for steps whose rows are rows of logits: their bucket follows from those, not from tokens.
-bool is_row_step(const Plan& plan, const PlanStep& step);
+// What the timing cache knows a machine by: its times hold for nothing else.
+std::string timing_device(const Backend& backend);
 
 }  // namespace tokamak

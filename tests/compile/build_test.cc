@@ -58,7 +58,7 @@ TEST(Build, DamagedTimingCacheIsIgnored) {
   const auto backend = make_backend("cpu", 2);
   const testing::TempDir folder;
   const auto cache = folder.path() / "timing.cache";
-  for (const char* text : {"{\"version\": 1, \"devices\": {\"x\": {\"y\": {\"z\": {\"t\": 1}}}}}",
+  for (const char* text : {"{\"version\": 2, \"devices\": {\"x\": {\"y\": {\"z\": {\"t\": 1}}}}}",
                            "not json", "{\"version\": 99}", "[]"}) {
     std::ofstream(cache) << text;
     TimingCache read;
