@@ -57,7 +57,10 @@ class Lab:
     def checkpoint(self, name, *command):
         out = self.work / name
         if not out.exists():
-            self.run(*command, "--output_dir", out)
+            try:
+                self.run(*command, "--output_dir", out)
+            except subprocess.CalledProcessError:
+                return None  # groups that do not divide this model's rows; stderr has said so
         return out
 
     def compare(self, reference, models, *flags):
@@ -101,8 +104,10 @@ def weights(lab, args):
         if args.only and name not in args.only:
             continue
         folder = f"{stem} {name}".replace("--", "").replace(" ", "-")
-        names.append(name)
-        models.append(lab.checkpoint(folder, "quantize", "--checkpoint_dir", plain, "--qformat", qformat, *flags))
+        made = lab.checkpoint(folder, "quantize", "--checkpoint_dir", plain, "--qformat", qformat, *flags)
+        if made:
+            names.append(name)
+            models.append(made)
     results = lab.compare(reference, models)
     head(f"{stem}: weights")
     for name, result in zip(names, results):
@@ -121,6 +126,8 @@ def activations(lab, args):
             plain = lab.checkpoint(f"{stem}-bf16", "convert", "--model_dir", args.model, "--dtype", "bfloat16",
                                    "--keep_quantized", "false")
             model = lab.checkpoint(folder, "quantize", "--checkpoint_dir", plain, "--qformat", qformat, *flags)
+            if not model:
+                continue
         for kinds in [*KINDS, "8"]:
             if kinds == "lm_head" and qformat:
                 continue  # its weights stay bfloat16

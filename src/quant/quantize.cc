@@ -98,6 +98,14 @@ void copy_side_files(const fs::path& from, const fs::path& to) {
   }
 }
 
+// What `quantize` made loses a second time; blocks of a GGUF may be all that its user has.
+void check_not_quantized(const fs::path& checkpoint, const QuantizationConfig& q) {
+  if (q.quant_algo.empty() || q.quant_algo == "GGUF") return;
+  fail("'{}' is quantized already ({}, {}); quantize the checkpoint it was made from",
+       checkpoint.string(), q.quant_algo,
+       q.group_size > 0 ? fmt::format("groups of {}", q.group_size) : "a scale per row");
+}
+
 }  // namespace
 
 QuantReport quantize_checkpoint(const QuantizeOptions& o) {
@@ -106,6 +114,7 @@ QuantReport quantize_checkpoint(const QuantizeOptions& o) {
   QuantReport report;
   report.format = name(o.recipe.dtype());
   ModelConfig config = Checkpoint::open(o.checkpoint_dir).config();
+  check_not_quantized(o.checkpoint_dir, config.quantization);
   QuantPolicy policy(o.recipe, config);
   std::vector<RankPlan> ranks;
   size_t bytes = 0;

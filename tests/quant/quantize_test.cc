@@ -172,6 +172,65 @@ TEST_F(Quantize, RanksHoldTheGroupsOfTheWhole) {
             HasSubstr("4 ranks"), HasSubstr("would do: 32, -1")));
 }
 
+// Two ranks' parts of a matrix of the tiny model put together: halves of the inputs, of the outputs
+// (q, k and v each for itself), or the same on both.
+std::vector<float> joined(const std::vector<float>& a, const std::vector<float>& b,
+                          const std::vector<int64_t>& blocks, int64_t columns, bool by_inputs) {
+  std::vector<float> out;
+  const auto take = [&](const std::vector<float>& from, int64_t first, int64_t rows) {
+    out.insert(out.end(), from.begin() + first * columns, from.begin() + (first + rows) * columns);
+  };
+  if (by_inputs) {
+    for (int64_t r = 0; r < blocks[0]; ++r) take(a, r, 1), take(b, r, 1);
+    return out;
+  }
+  int64_t at = 0;
+  for (int64_t rows : blocks) {
+    take(a, at, rows);
+    take(b, at, rows);
+    at += rows;
+  }
+  return out;
+}
+
+TEST_F(Quantize, TwoRanksTogetherAreTheWhole) {
+  write_model();
+  for (const auto& [qformat, group, zero_point] : {std::tuple("int8_wo", 32, false),
+                                                   {"int8_wo", 64, true},
+                                                   {"int4_wo", 32, true},
+                                                   {"int4_wo", 64, false},
+                                                   {"int4_wo", 64, true},
+                                                   {"int8_wo", -1, false}}) {
+    ConvertOptions o = convert_options("whole");
+    o.overwrite = true;
+    o.quant = make_recipe(qformat, group);
+    o.quant.has_zero_point = zero_point;
+    convert(o);
+    o.output_dir = dir_ / "split";
+    o.tp_size = 2;
+    convert(o);
+    const Checkpoint whole = Checkpoint::open(dir_ / "whole");
+    const Checkpoint a = Checkpoint::open(dir_ / "split", 0),
+                     b = Checkpoint::open(dir_ / "split", 1);
+    int compared = 0;
+    for (const std::string& n : whole.names()) {
+      const TensorView w = whole.tensor(n), part = a.tensor(n);
+      if (!is_block_format(w.dtype)) continue;
+      ASSERT_EQ(part.dtype, w.dtype) << n;
+      const bool by_inputs = part.shape[1] != w.shape[1];
+      if (by_inputs && group < 0) continue;  // each rank's half of a row has a scale of its own
+      const std::vector<int64_t> blocks = n.find("attention.qkv") != std::string::npos
+                                              ? std::vector<int64_t>{64, 32, 32}
+                                              : std::vector<int64_t>{part.shape[0]};
+      EXPECT_EQ(joined(values(a, n), values(b, n), blocks, part.shape[1], by_inputs),
+                values(whole, n))
+          << n << " in " << name(w.dtype);
+      ++compared;
+    }
+    EXPECT_EQ(compared, group < 0 ? 6 : 10);  // of two layers
+  }
+}
+
 TEST_F(Quantize, ExcludedModulesStay) {
   write_model();
   convert(convert_options("ckpt"));
@@ -258,11 +317,28 @@ TEST_F(Quantize, ValuesThatCannotBeHeldAreNamed) {
   }
 }
 
-TEST_F(Quantize, QuantizedAgainOnlyWithANotice) {
+TEST_F(Quantize, AQuantizedCheckpointIsRefused) {
   write_model();
   convert(convert_options("ckpt"));
-  QuantizeOptions o = options("int8_wo", 32);
-  EXPECT_TRUE(quantize_checkpoint(o).notices.empty());
+  quantize_checkpoint(options("int8_wo", 32));
+  fs::rename(dir_ / "out", dir_ / "int8");
+  for (const char* qformat : {"int4_wo", "int8_wo"}) {
+    QuantizeOptions again = options(qformat, 32);
+    again.checkpoint_dir = dir_ / "int8";
+    EXPECT_THAT(error(again), AllOf(HasSubstr("int8' is quantized already (W8A16, groups of 32)"),
+                                    HasSubstr("the checkpoint it was made from")));
+  }
+}
+
+// Blocks of a GGUF are a model as it was published: the only one that its user may have.
+TEST_F(Quantize, BlocksOfAGgufAreQuantizedAgainWithANotice) {
+  write_model();
+  convert(convert_options("ckpt"));
+  quantize_checkpoint(options("int8_wo", 32));
+  const fs::path config = dir_ / "out/config.json";
+  Json j = load_json(config);
+  j["quantization"] = {{"quant_algo", "GGUF"}};
+  std::ofstream(config) << j;
   QuantizeOptions again = options("int4_wo", 32);
   again.checkpoint_dir = dir_ / "out";
   again.output_dir = dir_ / "again";
@@ -271,11 +347,11 @@ TEST_F(Quantize, QuantizedAgainOnlyWithANotice) {
   EXPECT_THAT(report.notices[0],
               AllOf(HasSubstr("10 tensors were quantized before"), HasSubstr("q8_0")));
   EXPECT_EQ(Checkpoint::open(again.output_dir).tensor(kProj).dtype, DType::q4_0);
-  // The same format again is a copy.
-  again.recipe = o.recipe;
-  EXPECT_EQ(quantize_checkpoint({dir_ / "out", dir_ / "same", o.recipe, 1, false}).quantized, 0);
-  const Checkpoint a = Checkpoint::open(dir_ / "out"), b = Checkpoint::open(dir_ / "same");
-  EXPECT_EQ(std::memcmp(a.tensor(kProj).data, b.tensor(kProj).data, a.tensor(kProj).bytes()), 0);
+  again.recipe = make_recipe("int8_wo", 32);  // the same format again is a copy
+  again.output_dir = dir_ / "same";
+  EXPECT_EQ(quantize_checkpoint(again).quantized, 0);
+  const Checkpoint x = Checkpoint::open(dir_ / "out"), y = Checkpoint::open(dir_ / "same");
+  EXPECT_EQ(std::memcmp(x.tensor(kProj).data, y.tensor(kProj).data, x.tensor(kProj).bytes()), 0);
 }
 
 TEST_F(Quantize, DamagedCheckpointsAreErrors) {
