@@ -65,6 +65,31 @@ TEST(WorkerPool, TasksAreHandedOutOnceAndStartAgainAfterABarrier) {
   }
 }
 
+// Every worker takes its own tasks, then the others'; in every second phase a common task as well.
+void take_own_tasks(void* context, CpuExec& e) {
+  auto& taken = *static_cast<std::vector<std::vector<int>>*>(context);
+  for (int phase = 0; phase < 3; ++phase) {
+    for (int i = 0; i < e.workers; ++i) {
+      const int owner = (e.worker + i) % e.workers;
+      auto& slots = taken[static_cast<size_t>(owner)];
+      const auto n = static_cast<int64_t>(slots.size());
+      for (int64_t t = e.next_task_of(owner, n); t < n; t = e.next_task_of(owner, n))
+        ++slots[static_cast<size_t>(t)];
+    }
+    e.barrier();
+  }
+}
+
+TEST(WorkerPool, OwnTasksAreTakenOnceInEveryPhase) {
+  for (const int workers : {1, 2, 3, 8}) {
+    WorkerPool pool(workers, crowded(0));
+    std::vector<std::vector<int>> taken(static_cast<size_t>(workers));
+    for (size_t w = 0; w < taken.size(); ++w) taken[w].assign(1 + 7 * w, 0);
+    for (int run = 0; run < 21; ++run) pool.run(take_own_tasks, &taken);
+    for (const auto& slots : taken) EXPECT_EQ(slots, std::vector<int>(slots.size(), 63));
+  }
+}
+
 TEST(WorkerPool, SleepersWakeUp) {
   WorkerPool pool(3, crowded(0));  // asleep at once
   std::atomic<int> count{0};

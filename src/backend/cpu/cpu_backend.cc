@@ -144,6 +144,17 @@ double now_us() {
   return std::chrono::duration<double, std::micro>(t).count();
 }
 
+// What launch i+1 streams, or where that is little (a norm's weights), the one after it.
+CpuExec::Streams read_after(std::span<const BoundLaunch> launches, size_t i) {
+  constexpr size_t kLittle = 64 << 10;
+  for (size_t next = i + 1; next < std::min(i + 3, launches.size()); ++next) {
+    size_t bytes = 0;
+    for (const auto& stream : launches[next].streams) bytes += stream.size();
+    if (bytes > kLittle) return launches[next].streams;
+  }
+  return {};
+}
+
 // Every worker walks the whole list; they meet after each launch (after the last: in the pool).
 // noexcept: a worker that left early would let the others wait for ever.
 void walk(void* context, CpuExec& exec) noexcept {
@@ -152,9 +163,10 @@ void walk(void* context, CpuExec& exec) noexcept {
   double last = timed ? now_us() : 0;
   for (size_t i = 0; i < w.launches.size(); ++i) {
     const BoundLaunch& launch = w.launches[i];
+    exec.next = read_after(w.launches, i);
     launch.kernel->launch({launch.in, launch.out, w.workspace, w.step}, exec);
     if (i + 1 < w.launches.size())
-      exec.barrier_ahead(w.launches[i + 1].streams);
+      exec.barrier_ahead();
     else if (timed_run)
       exec.barrier();
     if (timed) {

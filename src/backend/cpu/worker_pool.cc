@@ -16,7 +16,6 @@ namespace {
 
 // A pause is 40 … 140 cycles: some 50 µs of spinning before the first yield.
 constexpr int kPauses = 2000, kPausesCrowded = 8;
-constexpr size_t kAheadBlock = 1024;
 constexpr std::chrono::milliseconds kMeetYield{20};  // before a meeting worker sleeps
 
 uint32_t* futex_word(std::atomic<uint32_t>& a) {
@@ -52,7 +51,8 @@ void Gate::wait_past(uint32_t seen, int pauses, std::chrono::microseconds yield_
 WorkerPool::WorkerPool(int workers, PoolOptions options)
     : workers_(workers),
       options_(std::move(options)),
-      pauses_(options_.crowded ? kPausesCrowded : kPauses) {
+      pauses_(options_.crowded ? kPausesCrowded : kPauses),
+      own_tasks_(static_cast<size_t>(workers)) {
   TOKAMAK_ASSERT(workers >= 1);
   TOKAMAK_ASSERT(options_.cpus.empty() || static_cast<int>(options_.cpus.size()) >= workers);
   threads_.reserve(static_cast<size_t>(workers) - 1);
@@ -79,13 +79,15 @@ void WorkerPool::run_job(int worker) {
   exec.worker = worker;
   exec.workers = workers_;
   exec.pool = this;
+  exec.phase = own_tasks_[static_cast<size_t>(worker)].phase;
   try {
     job_(context_, exec);
   } catch (...) {
     const std::lock_guard lock(error_mutex_);
     if (!error_) error_ = std::current_exception();
   }
-  barrier();
+  own_tasks_[static_cast<size_t>(worker)].phase = exec.phase + 1;
+  barrier(exec, false);
 }
 
 // The scheduler leaves two busy threads on one CPU for milliseconds. Once moved, the caller stays:
@@ -110,11 +112,14 @@ void WorkerPool::run(Job job, void* context) {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void WorkerPool::barrier(Streams next) {
+void WorkerPool::barrier(CpuExec& e, bool fetches) {
   const uint32_t seen = meet_.value();
+  ++e.phase;
+  // Nobody takes from the counters of the phase before any more.
+  own_tasks_[static_cast<size_t>(e.worker)].next[e.phase & 1].store(0, std::memory_order_relaxed);
   const int arrived = arrived_.fetch_add(1, std::memory_order_acq_rel);
   if (arrived + 1 < workers_) {
-    if (!next.empty()) fetch_ahead(next, seen, arrived);
+    if (fetches) fetch_ahead(e, seen);
     meet_.wait_past(seen, pauses_, kMeetYield);
     return;
   }
@@ -124,21 +129,26 @@ void WorkerPool::barrier(Streams next) {
   meet_.advance();
 }
 
-// Tasks start at the begin of every stream, so that is what the waiting workers fetch, block by
-// block in turn, until the last one arrives.
-void WorkerPool::fetch_ahead(Streams next, uint32_t seen, int turn) {
-  const auto step = static_cast<size_t>(workers_ - 1) * kAheadBlock;
-  const size_t most = options_.ahead_bytes / next.size() * static_cast<size_t>(workers_ - 1);
-  for (size_t at = static_cast<size_t>(turn) * kAheadBlock; at < most; at += step)
-    for (const std::span<const std::byte> stream : next)
-      for (size_t i = at; i < std::min(at + kAheadBlock, stream.size()); i += 64) {
-        if (meet_.value() != seen) return;
-        _mm_prefetch(reinterpret_cast<const char*>(stream.data() + i), _MM_HINT_T1);
-      }
+// Until the last one arrives.
+void WorkerPool::fetch_ahead(const CpuExec& e, uint32_t seen) const {
+  for (const std::span<const std::byte> stream : e.next) {
+    const WorkRange mine = share(static_cast<int64_t>(stream.size()), e.worker, e.workers, 64);
+    const auto bytes = static_cast<size_t>(mine.end - mine.begin);
+    const std::byte* begin = stream.data() + mine.begin;
+    for (size_t i = 0; i < std::min(bytes, options_.ahead_bytes / e.next.size()); i += 64) {
+      if (meet_.value() != seen) return;
+      _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T1);
+    }
+  }
 }
 
-void CpuExec::barrier() { pool->barrier(); }
-void CpuExec::barrier_ahead(WorkerPool::Streams next) { pool->barrier(next); }
+void CpuExec::barrier() { pool->barrier(*this, false); }
+void CpuExec::barrier_ahead() { pool->barrier(*this, true); }
 int64_t CpuExec::next_task() { return pool->next_task_.fetch_add(1, std::memory_order_relaxed); }
+int64_t CpuExec::next_task_of(int owner, int64_t tasks) {
+  std::atomic<int64_t>& next = pool->own_tasks_[static_cast<size_t>(owner)].next[phase & 1];
+  if (next.load(std::memory_order_relaxed) >= tasks) return tasks;
+  return std::min(next.fetch_add(1, std::memory_order_relaxed), tasks);
+}
 
 }  // namespace tokamak

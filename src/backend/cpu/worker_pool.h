@@ -38,8 +38,6 @@ class alignas(64) Gate {
 
 class WorkerPool {
  public:
-  using Streams = std::span<const std::span<const std::byte>>;
-
   WorkerPool(int workers, PoolOptions options = {});
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -57,8 +55,14 @@ class WorkerPool {
   void work(int worker);
   void move_caller() const;
   void run_job(int worker);
-  void barrier(Streams next = {});
-  void fetch_ahead(Streams next, uint32_t seen, int turn);
+  void barrier(CpuExec& e, bool fetches);
+  void fetch_ahead(const CpuExec& e, uint32_t seen) const;
+
+  // A worker's own tasks, counted by turns in one of two: the other is cleared meanwhile.
+  struct alignas(64) OwnTasks {
+    std::atomic<int64_t> next[2]{};
+    uint32_t phase = 0;  // after the last job
+  };
 
   const int workers_;
   const PoolOptions options_;
@@ -72,6 +76,7 @@ class WorkerPool {
   Gate start_, meet_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int64_t> next_task_{0};
+  std::vector<OwnTasks> own_tasks_;
   std::vector<std::thread> threads_;
 };
 

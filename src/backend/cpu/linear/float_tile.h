@@ -1,6 +1,7 @@
 // Sums of float weights (f32, f16, bf16) with float32 activations, and of bf16 weights with bf16
 // activations where the ISA multiplies pairs. See tile.h and rows16.h for the layouts.
 #pragma once
+#include "backend/cpu/linear/ahead.h"
 #include "backend/cpu/linear/rows16.h"
 #include "backend/cpu/linear/tile.h"
 #include "backend/cpu/simd/simd16.h"
@@ -11,37 +12,37 @@ namespace {
 using simd::F16x;
 using simd::I16x;
 
-// How far ahead of its use a narrow tile asks for weights: DRAM latency times one core's bandwidth.
-constexpr size_t kPrefetchBytes = 4096;
-
-TOKAMAK_INLINE void prefetch(const std::byte* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
-}
-
-// Independent sums per token: narrow tiles would otherwise wait for each multiply-add.
+// Independent sums per token and group: narrow tiles would otherwise wait for each multiply-add.
 template <int W>
-constexpr int kSums = W == 1   ? 4
-                      : W == 2 ? 2
-                               : 1;
+constexpr int kSums = W == 1                    ? (kSide<1> > 1 ? 2 : 4)
+                      : W == 2 && kSide<2> == 1 ? 2
+                                                : 1;
 
-template <int W, int U>
-TOKAMAK_INLINE void start_sums(F16x (&s)[U][W], bool add, const float* acc) {
-  for (auto& row : s)
-    for (F16x& v : row) v = simd::zero();
-  if (!add) return;
+template <int S, int W, int U>
+TOKAMAK_INLINE void start_sums(F16x (&sums)[S][U][W], bool add, const float* acc) {
+#pragma GCC unroll 4
+  for (int s = 0; s < S; ++s) {
+#pragma GCC unroll 4
+    for (int u = 0; u < U; ++u)
 #pragma GCC unroll 32
-  for (int t = 0; t < W; ++t) s[0][t] = simd::load(acc + t * 16);
+      for (int t = 0; t < W; ++t) sums[s][u][t] = simd::zero();
+    if (add)
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t) sums[s][0][t] = simd::load(acc + (s * W + t) * 16);
+  }
 }
 
-template <int W, int U>
-TOKAMAK_INLINE void store_sums(F16x (&s)[U][W], float* acc) {
-#pragma GCC unroll 32
-  for (int t = 0; t < W; ++t) {
-    F16x v = s[0][t];
+template <int S, int W, int U>
+TOKAMAK_INLINE void store_sums(F16x (&sums)[S][U][W], float* acc) {
 #pragma GCC unroll 4
-    for (int u = 1; u < U; ++u) v = simd::add(v, s[u][t]);
-    simd::store(acc + t * 16, v);
-  }
+  for (int s = 0; s < S; ++s)
+#pragma GCC unroll 32
+    for (int t = 0; t < W; ++t) {
+      F16x v = sums[s][0][t];
+#pragma GCC unroll 4
+      for (int u = 1; u < U; ++u) v = simd::add(v, sums[s][u][t]);
+      simd::store(acc + (s * W + t) * 16, v);
+    }
 }
 
 template <int W>
@@ -51,63 +52,91 @@ TOKAMAK_INLINE void multiply_add(F16x (&s)[W], F16x w, const float* x) {
 }
 
 // f32 and f16: one step is one input.
-template <DType D, int W, int U>
-void float_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-                int64_t k_begin, int64_t k_end, float* acc) {
-  constexpr size_t kStep = D == DType::f32 ? 64 : 32;
-  const auto at = [](const std::byte* p) __attribute__((always_inline)) {
-    if constexpr (D == DType::f32)
-      return simd::load(reinterpret_cast<const float*>(p));
-    else
-      return simd::load_f16(p);
-  };
-  for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
-    F16x s[U][W];
-    start_sums<W, U>(s, k_begin > 0, acc);
-    const auto* x = reinterpret_cast<const float*>(xb) + k_begin * W;
-    const std::byte* p = w + k_begin * kStep;
-    int64_t i = k_begin;
-    for (; i + U <= k_end; i += U, x += U * W, p += U * kStep) {
-      if constexpr (W <= 4) {
-        for (size_t line = 0; line < U * kStep; line += 64) prefetch(p + kPrefetchBytes + line);
-      }
+template <DType D>
+constexpr size_t kFloatStep = D == DType::f32 ? 64 : 32;
+template <DType D>
+TOKAMAK_INLINE F16x float_weights(const std::byte* p) {
+  if constexpr (D == DType::f32)
+    return simd::load(reinterpret_cast<const float*>(p));
+  else
+    return simd::load_f16(p);
+}
+
+template <DType D, int S, int W, int U>
+TOKAMAK_INLINE void float_groups(const LinearWeights& m, const std::byte* w, const std::byte* next,
+                                 const float* x, int64_t k_begin, int64_t k_end, float* acc) {
+  constexpr size_t kStep = kFloatStep<D>;
+  F16x sums[S][U][W];
+  start_sums<S, W, U>(sums, k_begin > 0, acc);
+  SideAhead<S> ahead(m, w, static_cast<size_t>(k_begin) * kStep, next);
+  const std::byte* p = w + k_begin * kStep;
+  int64_t i = k_begin;
+  for (; i + U <= k_end; i += U, x += U * W, p += U * kStep) {
+    if constexpr (W <= 4) ahead.advance(U * kStep);
 #pragma GCC unroll 4
-      for (int u = 0; u < U; ++u) multiply_add<W>(s[u], at(p + u * kStep), x + u * W);
-    }
-    for (; i < k_end; ++i, x += W, p += kStep) multiply_add<W>(s[0], at(p), x);
-    store_sums<W, U>(s, acc);
+    for (int u = 0; u < U; ++u)
+#pragma GCC unroll 4
+      for (int s = 0; s < S; ++s)
+        multiply_add<W>(sums[s][u], float_weights<D>(p + s * m.group_bytes + u * kStep), x + u * W);
   }
+  for (; i < k_end; ++i, x += W, p += kStep)
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s)
+      multiply_add<W>(sums[s][0], float_weights<D>(p + s * m.group_bytes), x);
+  store_sums<S, W, U>(sums, acc);
+}
+
+template <DType D, int W, int U>
+void float_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* next,
+                const std::byte* x, int64_t k_begin, int64_t k_end, float* acc) {
+  const auto* first = reinterpret_cast<const float*>(x) + k_begin * W;
+  side_by_side<kSide<W>>(m, w, groups, next, [&]<int S>(const std::byte* p, const std::byte* then) {
+    float_groups<D, S, W, U>(m, p, then, first, k_begin, k_end, acc);
+    acc += S * W * 16;
+  });
 }
 
 // bf16 weights widened to float32: one step is a pair of inputs.
 template <int W, int U>
-void bf16_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-               int64_t k_begin, int64_t k_end, float* acc) {
+TOKAMAK_INLINE void multiply_add_pair(F16x (&sums)[U][W], int u, const std::byte* p, const float* x,
+                                      bool both) {
+  const I16x v = simd::iload(p), high = simd::iset1(static_cast<int32_t>(0xffff0000u));
+  multiply_add<W>(sums[2 * u % U], simd::as_float(simd::shift_left<16>(v)), x);
+  if (both) multiply_add<W>(sums[(2 * u + 1) % U], simd::as_float(simd::iand(v, high)), x + W);
+}
+
+template <int S, int W, int U>
+TOKAMAK_INLINE void bf16_groups(const LinearWeights& m, const std::byte* w, const std::byte* next,
+                                const float* x, int64_t k_begin, int64_t k_end, float* acc) {
   constexpr int P = U == 4 ? 2 : 1;  // pairs per round
-  const I16x high = simd::iset1(static_cast<int32_t>(0xffff0000u));
-  for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
-    F16x s[U][W];
-    start_sums<W, U>(s, k_begin > 0, acc);
-    const auto* x = reinterpret_cast<const float*>(xb) + k_begin * W;
-    const std::byte* p = w + k_begin * 32;
-    int64_t i = k_begin;
-    for (; i + 2 * P <= k_end; i += 2 * P, x += 2 * P * W, p += 64 * P) {
+  F16x sums[S][U][W];
+  start_sums<S, W, U>(sums, k_begin > 0, acc);
+  SideAhead<S> ahead(m, w, static_cast<size_t>(k_begin) * 32, next);
+  const std::byte* p = w + k_begin * 32;
+  int64_t i = k_begin;
+  for (; i + 2 * P <= k_end; i += 2 * P, x += 2 * P * W, p += 64 * P) {
+    if constexpr (W <= 4) ahead.advance(64 * P);
 #pragma GCC unroll 2
-      for (int u = 0; u < P; ++u) {
-        if constexpr (W <= 4) prefetch(p + 64 * u + kPrefetchBytes);
-        const I16x v = simd::iload(p + 64 * u);
-        multiply_add<W>(s[2 * u % U], simd::as_float(simd::shift_left<16>(v)), x + 2 * u * W);
-        multiply_add<W>(s[(2 * u + 1) % U], simd::as_float(simd::iand(v, high)),
-                        x + (2 * u + 1) * W);
-      }
-    }
-    for (; i < k_end; i += 2, x += 2 * W, p += 64) {
-      const I16x v = simd::iload(p);
-      multiply_add<W>(s[0], simd::as_float(simd::shift_left<16>(v)), x);
-      if (i + 1 < k_end) multiply_add<W>(s[1 % U], simd::as_float(simd::iand(v, high)), x + W);
-    }
-    store_sums<W, U>(s, acc);
+    for (int u = 0; u < P; ++u)
+#pragma GCC unroll 4
+      for (int s = 0; s < S; ++s)
+        multiply_add_pair<W, U>(sums[s], u, p + s * m.group_bytes + 64 * u, x + 2 * u * W, true);
   }
+  for (; i < k_end; i += 2, x += 2 * W, p += 64)
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s)
+      multiply_add_pair<W, U>(sums[s], 0, p + s * m.group_bytes, x, i + 1 < k_end);
+  store_sums<S, W, U>(sums, acc);
+}
+
+template <int W, int U>
+void bf16_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* next,
+               const std::byte* x, int64_t k_begin, int64_t k_end, float* acc) {
+  const auto* first = reinterpret_cast<const float*>(x) + k_begin * W;
+  side_by_side<kSide<W>>(m, w, groups, next, [&]<int S>(const std::byte* p, const std::byte* then) {
+    bf16_groups<S, W, U>(m, p, then, first, k_begin, k_end, acc);
+    acc += S * W * 16;
+  });
 }
 
 // Transposes tokens into [k][width].

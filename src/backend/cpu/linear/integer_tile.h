@@ -16,77 +16,95 @@ constexpr int kCorrections = Format<D>::kMin           ? Format<D>::kSub
                              : Format<D>::kOffset != 0 ? Format<D>::kSub* G
                                                        : 0;
 
-template <DType D, int W, int G, int J>
-TOKAMAK_INLINE void dot_quad(I16x (&s)[G][W], const std::byte* data, const int32_t* x) {
-  const I16x w = quad<D, J>(data);
+// Sums of S groups, G digits and W tokens.
+template <int S, int G, int W>
+using Digits = I16x[S][G][W];
+
+template <DType D, int J, int S, int G, int W>
+TOKAMAK_INLINE void dot_quad(Digits<S, G, W>& sums, const std::byte* data, size_t group_bytes,
+                             const int32_t* x) {
+#pragma GCC unroll 4
+  for (int s = 0; s < S; ++s) {
+    const I16x w = quad<D, J>(data + s * group_bytes);
 #pragma GCC unroll 32
-  for (int t = 0; t < W; ++t) {
-    s[0][t] = dot<D>(s[0][t], w, simd::ibroadcast(x + J * W + t));
-    if constexpr (G == 2) s[1][t] = dot<D>(s[1][t], w, simd::ibroadcast(x + (8 + J) * W + t));
+    for (int t = 0; t < W; ++t) {
+      sums[s][0][t] = dot<D>(sums[s][0][t], w, simd::ibroadcast(x + J * W + t));
+      if constexpr (G == 2)
+        sums[s][1][t] = dot<D>(sums[s][1][t], w, simd::ibroadcast(x + (8 + J) * W + t));
+    }
   }
 }
 
 // The integer sums start at the correction for the offset, if there is one.
-template <DType D, int W, int G>
-TOKAMAK_INLINE void start_digits(I16x (&s)[G][W], const int32_t* corrections) {
+template <DType D, int S, int G, int W>
+TOKAMAK_INLINE void start_digits(Digits<S, G, W>& sums, const int32_t* corrections) {
+#pragma GCC unroll 4
+  for (int s = 0; s < S; ++s)
 #pragma GCC unroll 2
-  for (int g = 0; g < G; ++g)
+    for (int g = 0; g < G; ++g)
 #pragma GCC unroll 32
-    for (int t = 0; t < W; ++t)
-      s[g][t] = Format<D>::kOffset != 0 ? simd::ibroadcast(corrections + g * W + t) : simd::izero();
+      for (int t = 0; t < W; ++t)
+        sums[s][g][t] =
+            Format<D>::kOffset != 0 ? simd::ibroadcast(corrections + g * W + t) : simd::izero();
 }
 
 // At most 256 inputs: 256 * first + second stays an int32.
-template <DType D, int W, int G>
-TOKAMAK_INLINE void add_scaled(F16x (&f)[W], const I16x (&s)[G][W], const std::byte* record,
-                               int64_t b, int sub, const int32_t* corrections) {
-  const F16x d = record_scale<D>(record, b, sub);
+template <DType D, int S, int G, int W>
+TOKAMAK_INLINE void add_scaled(F16x (&f)[S][W], const Digits<S, G, W>& sums,
+                               const std::byte* record, size_t group_bytes, int64_t b, int sub,
+                               const int32_t* corrections) {
+#pragma GCC unroll 4
+  for (int s = 0; s < S; ++s, record += group_bytes) {
+    const F16x d = record_scale<D>(record, b, sub);
 #pragma GCC unroll 32
-  for (int t = 0; t < W; ++t) {
-    I16x sum = s[0][t];
-    if constexpr (G == 2) sum = simd::iadd(simd::shift_left<8>(sum), s[1][t]);
-    f[t] = simd::fma(simd::to_float(sum), d, f[t]);
-  }
-  if constexpr (Format<D>::kMin) {
-    const F16x m = record_min<D>(record, b, sub);
-    const auto* sums = reinterpret_cast<const float*>(corrections);
+    for (int t = 0; t < W; ++t) {
+      I16x sum = sums[s][0][t];
+      if constexpr (G == 2) sum = simd::iadd(simd::shift_left<8>(sum), sums[s][1][t]);
+      f[s][t] = simd::fma(simd::to_float(sum), d, f[s][t]);
+    }
+    if constexpr (Format<D>::kMin) {
+      const F16x m = record_min<D>(record, b, sub);
+      const auto* of = reinterpret_cast<const float*>(corrections);
 #pragma GCC unroll 32
-    for (int t = 0; t < W; ++t) f[t] = simd::fma(m, simd::set1(sums[t]), f[t]);
+      for (int t = 0; t < W; ++t) f[s][t] = simd::fma(m, simd::set1(of[t]), f[s][t]);
+    }
   }
 }
 
-// Where a tile stands in a group's weights.
+// Where a tile stands in its groups' weights.
+template <int S>
 struct WeightCursor {
-  const std::byte *data, *next;  // next: what to ask for
-  size_t block_bytes;            // with the scales' share
+  const std::byte* data;
+  size_t group_bytes, block_bytes;  // of a block: with the scales' share
+  SideAhead<S> ahead;
 };
 
 // `blocks` blocks with one scale: block b and on.
-template <DType D, int W, int G>
-TOKAMAK_INLINE void add_run(F16x (&f)[W], WeightCursor& c, const std::byte* record, int64_t b,
+template <DType D, int S, int G, int W>
+TOKAMAK_INLINE void add_run(F16x (&f)[S][W], WeightCursor<S>& c, const std::byte* record, int64_t b,
                             int64_t blocks, const int32_t* x) {
   constexpr int kHalf = Format<D>::kMin ? W : G * W;  // corrections of the first half
   const int32_t* corrections = x + blocks * 8 * G * W;
-  I16x s[G][W];
-  start_digits<D, W, G>(s, corrections);
+  const size_t next = c.group_bytes;
+  Digits<S, G, W> s;
+  start_digits<D, S, G, W>(s, corrections);
   for (int64_t i = 0; i < blocks; ++i, x += 8 * G * W, c.data += Format<D>::kRows.data_bytes) {
-    for (size_t line = 0; line < c.block_bytes; line += 64) prefetch(c.next + line);
-    c.next += c.block_bytes;
-    dot_quad<D, W, G, 0>(s, c.data, x);
-    dot_quad<D, W, G, 1>(s, c.data, x);
-    dot_quad<D, W, G, 2>(s, c.data, x);
-    dot_quad<D, W, G, 3>(s, c.data, x);
+    c.ahead.advance(c.block_bytes);
+    dot_quad<D, 0, S, G, W>(s, c.data, next, x);
+    dot_quad<D, 1, S, G, W>(s, c.data, next, x);
+    dot_quad<D, 2, S, G, W>(s, c.data, next, x);
+    dot_quad<D, 3, S, G, W>(s, c.data, next, x);
     if constexpr (Format<D>::kSub == 2) {  // runs are single blocks
-      add_scaled<D, W, G>(f, s, record, b, 0, corrections);
+      add_scaled<D, S, G, W>(f, s, record, next, b, 0, corrections);
       corrections += kHalf;
-      start_digits<D, W, G>(s, corrections);
+      start_digits<D, S, G, W>(s, corrections);
     }
-    dot_quad<D, W, G, 4>(s, c.data, x);
-    dot_quad<D, W, G, 5>(s, c.data, x);
-    dot_quad<D, W, G, 6>(s, c.data, x);
-    dot_quad<D, W, G, 7>(s, c.data, x);
+    dot_quad<D, 4, S, G, W>(s, c.data, next, x);
+    dot_quad<D, 5, S, G, W>(s, c.data, next, x);
+    dot_quad<D, 6, S, G, W>(s, c.data, next, x);
+    dot_quad<D, 7, S, G, W>(s, c.data, next, x);
   }
-  add_scaled<D, W, G>(f, s, record, b, Format<D>::kSub - 1, corrections);
+  add_scaled<D, S, G, W>(f, s, record, next, b, Format<D>::kSub - 1, corrections);
 }
 
 // 4-byte words of one token's first `blocks` blocks.
@@ -98,46 +116,57 @@ int64_t digit_words(const LinearWeights& m, int64_t blocks) {
          (rest > 0);
 }
 
-// D stands for all formats with its codes: those differ in what a scale record covers.
-template <DType D, int W, int G>
-void integer_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-                  int64_t k_begin, int64_t k_end, float* acc) {
+template <DType D, int S, int G, int W>
+TOKAMAK_INLINE void integer_groups(const LinearWeights& m, const std::byte* w,
+                                   const std::byte* next, const int32_t* x, int64_t k_begin,
+                                   int64_t k_end, float* acc) {
   constexpr Rows16Format fmt = Format<D>::kRows;
   const int64_t first = k_begin / 32, blocks = k_end / 32;
-  const size_t block_bytes = fmt.data_bytes + static_cast<size_t>(m.record_bytes / m.run);
-  const auto* x_first = reinterpret_cast<const int32_t*>(xb) + digit_words<D, G>(m, first) * W;
-  const size_t data_at = m.scale_bytes + static_cast<size_t>(first * fmt.data_bytes);
-  const int64_t record_at = first / m.run * m.record_bytes;
-  for (int64_t g = 0; g < groups; ++g, w += m.group_bytes, acc += W * 16) {
-    const int32_t* x = x_first;
-    // The data section runs late by the scales' size.
-    WeightCursor c{w + data_at, w + data_at + kPrefetchBytes, block_bytes};
-    const std::byte* record = w + record_at;
-    if (k_begin == 0) {
+  const size_t block_bytes = m.group_bytes / static_cast<size_t>(m.k / 32);
+  WeightCursor<S> c{w + m.scale_bytes + first * fmt.data_bytes, m.group_bytes, block_bytes,
+                    SideAhead<S>(m, w, static_cast<size_t>(first) * block_bytes, next)};
+  const std::byte* record = w + first / m.run * m.record_bytes;
+  if (k_begin == 0) {
 #pragma GCC unroll 32
-      for (int t = 0; t < W; ++t) simd::store(acc + t * 16, simd::zero());
-    }
-    for (int64_t b = first; b < blocks;) {
-      const int64_t end = b + m.span < blocks ? b + m.span : blocks;
-      F16x f[W];
-#pragma GCC unroll 32
-      for (int t = 0; t < W; ++t) f[t] = simd::zero();  // unrolled: else it stays in memory
-      while (b < end) {
-        const int64_t n = end - b < m.run ? end - b : m.run;
-        if constexpr (Format<D>::kK) record = record_of<D>(w, b);
-        add_run<D, W, G>(f, c, record, b, n, x);
-        record += m.record_bytes;
-        x += (n * 8 * G + kCorrections<D, G>)*W;
-        b += n;
-      }
-      const auto* scale = reinterpret_cast<const float*>(x);
-#pragma GCC unroll 32
-      for (int t = 0; t < W; ++t)
-        simd::store(acc + t * 16, simd::fma(f[t], simd::set1(scale[t]), simd::load(acc + t * 16)));
-      x += W;
-      asm volatile("" ::: "memory");  // the sums in acc stay there: registers are for the others
-    }
+    for (int t = 0; t < S * W; ++t) simd::store(acc + t * 16, simd::zero());
   }
+  for (int64_t b = first; b < blocks;) {
+    const int64_t end = b + m.span < blocks ? b + m.span : blocks;
+    F16x f[S][W];
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s)
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t) f[s][t] = simd::zero();  // unrolled: else it stays in memory
+    while (b < end) {
+      const int64_t n = end - b < m.run ? end - b : m.run;
+      if constexpr (Format<D>::kK) record = record_of<D>(w, b);
+      add_run<D, S, G, W>(f, c, record, b, n, x);
+      record += m.record_bytes;
+      x += (n * 8 * G + kCorrections<D, G>)*W;
+      b += n;
+    }
+    const auto* scale = reinterpret_cast<const float*>(x);
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s)
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t) {
+        float* sum = acc + (s * W + t) * 16;
+        simd::store(sum, simd::fma(f[s][t], simd::set1(scale[t]), simd::load(sum)));
+      }
+    x += W;
+    asm volatile("" ::: "memory");  // the sums in acc stay there: registers are for the others
+  }
+}
+
+// D stands for all formats with its codes: those differ in what a scale record covers.
+template <DType D, int W, int G>
+void integer_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* next,
+                  const std::byte* x, int64_t k_begin, int64_t k_end, float* acc) {
+  const auto* first = reinterpret_cast<const int32_t*>(x) + digit_words<D, G>(m, k_begin / 32) * W;
+  side_by_side<kSide<W>>(m, w, groups, next, [&]<int S>(const std::byte* p, const std::byte* then) {
+    integer_groups<D, S, G, W>(m, p, then, first, k_begin, k_end, acc);
+    acc += S * W * 16;
+  });
 }
 
 // v rounded: 256 * digit[0] + digit[1] to one unit, or one digit.

@@ -13,26 +13,37 @@ TOKAMAK_INLINE void multiply_pairs(F16x (&s)[W], const std::byte* w, const int32
     s[t].v = _mm512_dpbf16_ps(s[t].v, wv, (__m512bh)_mm512_set1_epi32(x[t]));
 }
 
-template <int W, int U>
-void pairs_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* xb,
-                int64_t k_begin, int64_t k_end, float* acc) {
+template <int S, int W, int U>
+TOKAMAK_INLINE void pairs_groups(const LinearWeights& m, const std::byte* w, const std::byte* next,
+                                 const int32_t* x, int64_t k_begin, int64_t k_end, float* acc) {
   const int64_t pairs = (k_end + 1) / 2;
-  for (int64_t g = 0; g < groups; ++g, acc += W * 16) {
-    F16x s[U][W];
-    start_sums<W, U>(s, k_begin > 0, acc);
-    const std::byte* p = w + static_cast<size_t>(g) * m.group_bytes + k_begin * 32;
-    const auto* x = reinterpret_cast<const int32_t*>(xb) + k_begin / 2 * W;
-    int64_t i = k_begin / 2;
-    for (; i + U <= pairs; i += U, x += U * W, p += U * 64) {
+  F16x sums[S][U][W];
+  start_sums<S, W, U>(sums, k_begin > 0, acc);
+  SideAhead<S> ahead(m, w, static_cast<size_t>(k_begin) * 32, next);
+  const std::byte* p = w + k_begin * 32;
+  int64_t i = k_begin / 2;
+  for (; i + U <= pairs; i += U, x += U * W, p += U * 64) {
+    if constexpr (W <= 4) ahead.advance(U * 64);
 #pragma GCC unroll 4
-      for (int u = 0; u < U; ++u) {
-        if constexpr (W <= 4) prefetch(p + u * 64 + kPrefetchBytes);
-        multiply_pairs<W>(s[u], p + u * 64, x + u * W);
-      }
-    }
-    for (; i < pairs; ++i, x += W, p += 64) multiply_pairs<W>(s[0], p, x);
-    store_sums<W, U>(s, acc);
+    for (int u = 0; u < U; ++u)
+#pragma GCC unroll 4
+      for (int s = 0; s < S; ++s)
+        multiply_pairs<W>(sums[s][u], p + s * m.group_bytes + u * 64, x + u * W);
   }
+  for (; i < pairs; ++i, x += W, p += 64)
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s) multiply_pairs<W>(sums[s][0], p + s * m.group_bytes, x);
+  store_sums<S, W, U>(sums, acc);
+}
+
+template <int W, int U>
+void pairs_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* next,
+                const std::byte* x, int64_t k_begin, int64_t k_end, float* acc) {
+  const auto* first = reinterpret_cast<const int32_t*>(x) + k_begin / 2 * W;
+  side_by_side<kSide<W>>(m, w, groups, next, [&]<int S>(const std::byte* p, const std::byte* then) {
+    pairs_groups<S, W, U>(m, p, then, first, k_begin, k_end, acc);
+    acc += S * W * 16;
+  });
 }
 
 // Pairs of inputs as bf16, [pair][width].

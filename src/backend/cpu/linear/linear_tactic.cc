@@ -80,7 +80,11 @@ constexpr size_t kAccFloats = 4 * kMaxTileWidth * 16;  // sums of one call, per 
 constexpr int64_t kPackStep = 256;                     // spans do not cross multiples of it
 constexpr int64_t kPackInputs = 512;                   // inputs that one packing task handles
 constexpr int64_t kStretchBytes = 24 << 10;            // of a tile's activations in the first cache
-constexpr size_t kMinTaskBytes = 12 << 10;             // weights worth a task of their own
+constexpr int64_t kMinTaskBytes = 12 << 10;            // weights worth a task of their own
+constexpr int64_t kTasks = 12;                         // a worker, so that all end together
+constexpr int kHelped = 8;                             // workers whose tasks a worker may take
+constexpr int kSideBySide = 4;                         // groups that a tile may read at once
+constexpr size_t kNearBytes = 48 << 10;  // a first cache that holds what is asked for ahead
 
 class LinearKernel final : public Kernel {
  public:
@@ -92,17 +96,25 @@ class LinearKernel final : public Kernel {
     if (rows == 0) return;
     const Tiling tiling = tiling_of(*s_.kernels, rows);
     const std::byte* x = pack_rows(args, e, rows, tiling);
+    if (tiling.tiles == 1) {
+      stream(args, e, rows, tiling, x);
+      return;
+    }
     const Cut cut = cut_work(e.workers, tiling);
     const int64_t tasks = cut.group_tasks * cut.tile_tasks;
     for (int64_t task = e.next_task(); task < tasks; task = e.next_task()) {
       const int64_t g = task / cut.tile_tasks * cut.groups;
       const int64_t t = task % cut.tile_tasks * cut.tiles;
-      run_task(args, rows, tiling, x, g, std::min(g + cut.groups, s_.groups), t,
+      run_task(args, rows, tiling, x, {g, std::min(g + cut.groups, s_.groups), nullptr}, t,
                std::min(t + cut.tiles, tiling.tiles));
     }
   }
 
  private:
+  struct Groups {
+    int64_t begin, end;
+    const std::byte* next;  // what is read after them; null: what lies there
+  };
   struct Cut {
     int64_t groups, tiles;            // of one task
     int64_t group_tasks, tile_tasks;  // their numbers
@@ -136,18 +148,42 @@ class LinearKernel final : public Kernel {
     return args.workspace;
   }
 
-  // Enough tasks that workers end together; each keeps its weights in cache while tokens pass, and
-  // is not too small to stream. Few groups: tokens are split as well.
+  // Little to compute: each worker reads its share from begin to end, so that memory sees few long
+  // streams, then takes what others have not begun.
+  void stream(const LaunchArgs& args, CpuExec& e, int64_t rows, const Tiling& tiling,
+              const std::byte* x) const {
+    const auto bytes = static_cast<int64_t>(s_.weights.group_bytes * (s_.glu ? 2 : 1));
+    const int64_t least =
+        std::max(s_.groups / (int64_t{e.workers} * kTasks), kMinTaskBytes / bytes);
+    const auto step = static_cast<int64_t>(round_up(
+        static_cast<size_t>(std::max<int64_t>(least, 1)), static_cast<size_t>(kSideBySide)));
+    for (int i = 0; i < std::min(e.workers, kHelped + 1); ++i) {
+      const int owner = (e.worker + i) % e.workers;
+      const WorkRange mine = share(s_.groups, owner, e.workers);
+      const int64_t tasks = (mine.end - mine.begin + step - 1) / step;
+      for (int64_t t = e.next_task_of(owner, tasks); t < tasks; t = e.next_task_of(owner, tasks)) {
+        const int64_t g = mine.begin + t * step;
+        run_task(args, rows, tiling, x,
+                 {g, std::min(g + step, mine.end), t + 1 < tasks ? nullptr : next_share(e)}, 0, 1);
+      }
+    }
+  }
+
+  // Where this worker's share of the launches to come begins, about.
+  static const std::byte* next_share(const CpuExec& e) {
+    if (e.next.empty()) return nullptr;
+    return e.next[0].data() +
+           share(static_cast<int64_t>(e.next[0].size()), e.worker, e.workers, 64).begin;
+  }
+
+  // Enough tasks that workers end together; each keeps its weights in cache while tokens pass. Few
+  // groups: tokens are split as well.
   Cut cut_work(int workers, const Tiling& tiling) const {
     const size_t bytes = s_.weights.group_bytes * (s_.glu ? 2 : 1);
-    const int64_t wanted = int64_t{workers} * 12;
-    int64_t groups = std::max<int64_t>(1, s_.groups / wanted);
-    if (tiling.tiles > 1) {
-      groups = std::max<int64_t>(1, s_.groups / (2 * wanted));  // tasks are long: even ends count
-      groups = std::min(groups, std::max<int64_t>(1, static_cast<int64_t>(s_.cache_bytes / bytes)));
-    } else {
-      groups = std::max(groups, static_cast<int64_t>(kMinTaskBytes / bytes));
-    }
+    const int64_t wanted = int64_t{workers} * kTasks;
+    // Tasks are long: even ends count.
+    int64_t groups = std::max<int64_t>(1, s_.groups / (2 * wanted));
+    groups = std::min(groups, std::max<int64_t>(1, static_cast<int64_t>(s_.cache_bytes / bytes)));
     const int64_t group_tasks = (s_.groups + groups - 1) / groups;
     const int64_t splits = std::clamp<int64_t>(wanted / group_tasks / 2, 1, tiling.tiles);
     const int64_t tiles = (tiling.tiles + splits - 1) / splits;
@@ -155,8 +191,7 @@ class LinearKernel final : public Kernel {
   }
 
   void run_task(const LaunchArgs& args, int64_t rows, const Tiling& tiling, const std::byte* x,
-                int64_t group_begin, int64_t group_end, int64_t tile_begin,
-                int64_t tile_end) const {
+                const Groups& of, int64_t tile_begin, int64_t tile_end) const {
     alignas(64) float acc[2][kAccFloats];
     for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
       const bool last = tile + 1 == tiling.tiles;
@@ -166,11 +201,16 @@ class LinearKernel final : public Kernel {
       const int64_t first = tile * tiling.width;
       const auto tokens = static_cast<int>(std::min<int64_t>(width, rows - first));
       const auto most = static_cast<int64_t>(kAccFloats) / (16 * width);
-      for (int64_t g = group_begin; g < group_end; g += most) {
-        const int64_t count = std::min(most, group_end - g);
-        for (int w = 0; w < (s_.glu ? 2 : 1); ++w)
-          sum_groups(args.in[1 + w].data + static_cast<size_t>(g) * s_.weights.group_bytes, count,
-                     xt, index, acc[w]);
+      for (int64_t g = of.begin; g < of.end; g += most) {
+        const int64_t count = std::min(most, of.end - g);
+        const auto at = [&](int w, int64_t group) {
+          return args.in[1 + static_cast<size_t>(w)].data +
+                 static_cast<size_t>(group) * s_.weights.group_bytes;
+        };
+        const bool ends = of.next != nullptr && g + count == of.end;
+        const std::byte* next = ends ? of.next : at(0, g + count);
+        sum_groups(at(0, g), count, s_.glu ? at(1, g) : next, xt, index, acc[0]);
+        if (s_.glu) sum_groups(at(1, g), count, next, xt, index, acc[1]);
         for (int64_t i = 0; i < count; ++i)
           finish(args, g + i, first, tokens, acc[0] + i * width * 16, acc[1] + i * width * 16);
       }
@@ -179,14 +219,14 @@ class LinearKernel final : public Kernel {
 
   // Wide tiles go through the inputs in stretches whose activations stay in the first cache while
   // the groups pass; narrow ones stream the weights as they lie.
-  void sum_groups(const std::byte* w, int64_t groups, const std::byte* x, int index,
-                  float* acc) const {
+  void sum_groups(const std::byte* w, int64_t groups, const std::byte* next, const std::byte* x,
+                  int index, float* acc) const {
     const int width = s_.kernels->widths[index];
     const int64_t k = s_.weights.k, inputs = kStretchBytes / (s_.input_bytes * width);
     const int64_t step =
         width <= 4 ? k : std::max<int64_t>(kPackStep, inputs / kPackStep * kPackStep);
     for (int64_t i = 0; i < k; i += step)
-      s_.tile[index](s_.weights, w, groups, x, i, std::min(i + step, k), acc);
+      s_.tile[index](s_.weights, w, groups, next, x, i, std::min(i + step, k), acc);
   }
 
   void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
@@ -289,6 +329,7 @@ class LinearTactic final : public CpuTactic {
     r.n = w.shape[0].size;
     r.groups = (r.n + kGroupRows - 1) / kGroupRows;
     r.weights = weights_of(w.dtype, w.shape[1].size, math_);
+    r.weights.ahead_near = target_.l1d_bytes >= kNearBytes;
     r.row_bytes = packed_row_bytes(math_, *r.kernels, r.weights);
     for (int i = 0; i < kTileWidths; ++i) {
       const bool ordered = r.attrs.deterministic && i < 2 && r.kernels->ordered[i] != nullptr;

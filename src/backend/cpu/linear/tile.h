@@ -25,12 +25,15 @@ struct LinearWeights {
   size_t scale_bytes = 0;  // block formats: of a group's scale section
   int record_bytes = 0;    // from one run's scale record to the next one's; 0: one for all
   int run = 1, span = 1;   // blocks of 32 inputs: span a multiple of run, at most 8
+  bool ahead_near = true;  // weights are asked for into the first cache; else the second
 };
 
 // acc[group][width][16] = sums over inputs [k_begin, k_end) of `groups` groups, the first at w; x
-// is the whole tile. k_begin > 0 (a multiple of 256): these are added to what acc holds.
+// is the whole tile. k_begin > 0 (a multiple of 256): these are added to what acc holds. `next` is
+// read after these weights: narrow tiles ask for it towards the end.
 using LinearTileFn = void (*)(const LinearWeights& m, const std::byte* w, int64_t groups,
-                              const std::byte* x, int64_t k_begin, int64_t k_end, float* acc);
+                              const std::byte* next, const std::byte* x, int64_t k_begin,
+                              int64_t k_end, float* acc);
 // Packs inputs [k_begin, k_end) of `tokens` <= width rows of x (stride floats apart; the others are
 // zero) into the tile. k_begin is a multiple of 256.
 using LinearPackFn = void (*)(const LinearWeights& m, const float* x, int64_t stride, int tokens,
