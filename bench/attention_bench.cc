@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 #include <random>
 
@@ -78,8 +77,10 @@ class Case {
   double bytes() const { return bytes_; }
   double flops() const { return flops_; }
 
-  // Best microseconds of a launch.
-  double time(const std::string& tactic_name, int rounds) {
+  struct Time {
+    double best, median;  // microseconds of a launch
+  };
+  Time time(const std::string& tactic_name, int rounds) {
     OpSignature s{Op::attention, attrs_.to_attrs(), {}, {}};
     const auto wide = [](int64_t n) { return ValueType{DType::f32, {Symbol::tokens, n}}; };
     const int64_t q = attrs_.heads * attrs_.head_dim, k = attrs_.kv_heads * attrs_.head_dim;
@@ -112,14 +113,15 @@ class Case {
       b.out = {at(q + 2 * k, q)};
       launches.push_back(std::move(b));
     }
-    double best = std::numeric_limits<double>::max();
-    for (int r = 0; r < rounds; ++r) {
+    std::vector<double> times;
+    for (int r = 0; r < rounds + 1; ++r) {  // the first one warms up
       const auto start = std::chrono::steady_clock::now();
       backend_.run(launches, workspace.get(), step_);
       const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
-      best = std::min(best, us.count() / layers_);
+      if (r > 0) times.push_back(us.count() / layers_);
     }
-    return best;
+    std::sort(times.begin(), times.end());
+    return {times.front(), times[times.size() / 2]};
   }
   const std::string& name() const { return name_; }
 
@@ -190,16 +192,16 @@ void bench(const Options& o) {
       for (const int32_t block : o.block_sizes) {
         const DType dtype = kv == "int8" ? DType::int8_row : parse_dtype(kv);
         Case c(*backend, o, dtype, block, context);
-        const double us = c.time(o.tactic, o.rounds);
+        const auto [us, median] = c.time(o.tactic, o.rounds);
         const bool amx = c.name().find("amx") != std::string::npos;
         const double peak = o.gflop_s > 0 ? o.gflop_s
                             : amx         ? limits.bf16_gflop_s
                                           : limits.f32_gflop_s;
         fmt::print(
             "{:18} {} kv {:5} block {:3} context {:5} tokens {:4} sequences {:2}: {:9.1f} us  "
-            "{:6.1f} GB/s ({:3.0f} %)  {:7.1f} GFLOP/s ({:3.0f} %)\n",
+            "{:6.1f} GB/s ({:3.0f} %)  {:7.1f} GFLOP/s ({:3.0f} %)  median {:9.1f} us\n",
             c.name(), o.shape, kv, block, context, o.tokens, o.sequences, us, c.bytes() / us / 1e3,
-            c.bytes() / us / gb_s / 10, c.flops() / us / 1e3, c.flops() / us / peak / 10);
+            c.bytes() / us / gb_s / 10, c.flops() / us / 1e3, c.flops() / us / peak / 10, median);
         std::fflush(stdout);
       }
 }
@@ -220,7 +222,7 @@ int main(int argc, char** argv) {
   app.add_option("--sequences", o.sequences, "That decode together");
   app.add_option("--workers", o.workers, "0: the physical cores");
   app.add_option("--layers", o.layers, "Of the cache; 0: as many as do not fit the processor's");
-  app.add_option("--rounds", o.rounds, "The best counts");
+  app.add_option("--rounds", o.rounds, "The best and the median are told");
   app.add_flag("--deterministic", o.deterministic, "As built with --deterministic");
   app.add_option("--gb_s", o.gb_s, "Read bandwidth to compare with; 0: measured");
   app.add_option("--gflop_s", o.gflop_s, "Peak to compare with; 0: measured");

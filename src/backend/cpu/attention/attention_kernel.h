@@ -46,8 +46,10 @@ class TunedAttention final : public Kernel {
                     bool pairs) const;
   void load_keys(const StepContext& step, const Scratch& w, int32_t sequence, int64_t kv_head,
                  int64_t begin, int64_t end) const;
-  void float_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t end) const;
-  void pair_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t end) const;
+  void float_chunk(const StepContext& step, const Scratch& w, const AttentionItem& item,
+                   int64_t begin, int64_t end) const;
+  void pair_chunk(const StepContext& step, const Scratch& w, const AttentionItem& item,
+                  int64_t begin, int64_t end) const;
   void finish_prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
                       bool pairs) const;
 

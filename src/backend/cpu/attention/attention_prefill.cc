@@ -9,9 +9,7 @@
 namespace tokamak {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-
-// Of a vector of rows in pairs: queries and, as floats, outputs.
+// Of a vector of rows in pairs: outputs.
 int64_t pair_elems(const AttentionAttrs& a) { return (a.head_dim + 31) / 32 * 32 * kLanes; }
 
 // First and last place of a number of vectors of rows from `row` on.
@@ -69,17 +67,21 @@ void TunedAttention::load_queries(const LaunchArgs& args, const Scratch& w,
     const int64_t query = std::min(r, rows - 1) / group();
     w.places[r] = static_cast<float>(place + query);
     if (r < rows) {
-      if (r % group() == 0) turn_to(args, w, first + query, table);
-      load_query(args, w, first + query, item.kv_head * group() + r % group(), pairs ? kLog2E : 1,
-                 head);
+      if (r % group() == 0) {
+        turn_to(args, w, first + query, table);
+        if (pairs)
+          load_keys(step, w, item.sequence, item.kv_head, place + query, place + query + 1);
+      }
+      load_query(args, w, first + query, item.kv_head * group() + r % group(),
+                 pairs ? kPairUnit : 1, head);
     } else {
       std::memset(head, 0, static_cast<size_t>(ld) * sizeof(float));
     }
-    if (r % 16 != 15) continue;
     if (pairs)
-      kernels_.pairs->pack_queries(w.heads, ld, a_.head_dim,
-                                   reinterpret_cast<uint16_t*>(w.q) + r / kLanes * pair_elems(a_));
-    else
+      kernels_.pairs->pack_query(head, w.k, a_.head_dim, static_cast<float>(a_.softcap),
+                                 reinterpret_cast<uint16_t*>(w.q) + r * (pair_elems(a_) / kLanes),
+                                 w.start + r * 16);
+    else if (r % 16 == 15)
       for (int64_t d = 0; d < a_.head_dim; d += 16)
         kernels_.transpose(w.heads + d, ld, w.q + r / kLanes * kLanes * ld + d * 16, 16);
   }
@@ -97,26 +99,29 @@ void TunedAttention::prefill(const LaunchArgs& args, const Scratch& w,
   load_queries(args, w, item, pairs);
   const int64_t all = (rows + 15) / 16 * 16;
   std::fill(w.max, w.max + all, kMaskedScore);
-  std::fill(w.sum, w.sum + all, 0.0f);
+  std::fill(w.sum, w.sum + all * (pairs ? 16 : 1), 0.0f);
   std::fill(w.out, w.out + all * ld, 0.0f);
   const int64_t first = past + item.query_begin, end = past + item.query_end;
-  const int64_t tile = pairs ? kPairTile : kKeyTile;
+  const int64_t tile = pairs ? kPairTile : kKeyTile, chunk = pairs ? kPairChunk * tile : tile;
   const int64_t oldest = a_.window > 0 ? std::max<int64_t>(0, first - a_.window + 1) : 0;
   if (pairs) kernels_.pairs->begin();
-  for (int64_t key = oldest / tile * tile; key < end; key += tile) {
-    const int64_t stop = std::min(key + tile, end);
-    load_keys(step, w, item.sequence, item.kv_head, key, stop);
+  for (int64_t key = oldest / tile * tile; key < end; key += chunk) {
+    const int64_t stop = std::min(key + chunk, end);
     if (pairs)
-      pair_tiles(w, rows, key, stop);
+      pair_chunk(step, w, item, key, stop);
     else
-      float_tiles(w, rows, key, stop);
+      float_chunk(step, w, item, key, stop);
   }
   if (pairs) kernels_.pairs->end();
   finish_prefill(args, w, item, pairs);
 }
 
-void TunedAttention::float_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t) const {
+// One tile of keys against all rows.
+void TunedAttention::float_chunk(const StepContext& step, const Scratch& w,
+                                 const AttentionItem& item, int64_t key, int64_t end) const {
   const int64_t ld = padded_head(a_.head_dim);
+  const int64_t rows = (item.query_end - item.query_begin) * group();
+  load_keys(step, w, item.sequence, item.kv_head, key, end);
   PrefillTile t;
   t.head_dim = a_.head_dim, t.ld = ld, t.k = w.k, t.v = w.v, t.scores = w.scores;
   t.softcap = static_cast<float>(a_.softcap);
@@ -131,24 +136,35 @@ void TunedAttention::float_tiles(const Scratch& w, int64_t rows, int64_t key, in
   }
 }
 
-void TunedAttention::pair_tiles(const Scratch& w, int64_t rows, int64_t key, int64_t end) const {
-  const int64_t ld = padded_head(a_.head_dim);
-  kernels_.pairs->pack_keys(w.k, w.v, ld, static_cast<int>(end - key), a_.head_dim, w.pair_k,
-                            w.pair_v);
+// A few tiles of keys, packed once, against all rows: those of two vectors stay in the first cache
+// while the tiles pass.
+void TunedAttention::pair_chunk(const StepContext& step, const Scratch& w,
+                                const AttentionItem& item, int64_t begin, int64_t end) const {
+  const int64_t ld = padded_head(a_.head_dim), vector = pair_elems(a_);
+  const int64_t rows = (item.query_end - item.query_begin) * group();
+  const int64_t width = vector / kLanes;  // of a row
+  for (int64_t key = begin; key < end; key += kPairTile) {
+    const int64_t stop = std::min(key + kPairTile, end);
+    load_keys(step, w, item.sequence, item.kv_head, key, stop);
+    kernels_.pairs->pack_keys(w.k, w.v, ld, static_cast<int>(stop - key), a_.head_dim,
+                              w.pair_k + (key - begin) * width, w.pair_v + (key - begin) * width);
+  }
   PairTile t;
-  t.steps = static_cast<int>((a_.head_dim + 31) / 32);
-  t.k = w.pair_k, t.v = w.pair_v, t.scores = w.scores, t.weights = w.weights;
+  t.steps = static_cast<int>(width / 32);
+  t.scores = w.scores, t.weights = w.weights, t.fresh = w.fresh;
   t.softcap = static_cast<float>(a_.softcap);
   for (int64_t r = 0; r < rows; r += 2 * kLanes) {
-    if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
-             static_cast<float>(a_.window), 32, t.mask, t.keys))
-      continue;
     t.vectors = rows - r > kLanes ? 2 : 1;
-    t.mask.places = w.places + r;
-    const int64_t vector = r / kLanes * pair_elems(a_);
-    t.q = reinterpret_cast<const uint16_t*>(w.q) + vector, t.out = w.out + vector;
-    t.max = w.max + r, t.sum = w.sum + r;
-    kernels_.pairs->tile(t);
+    t.q = reinterpret_cast<const uint16_t*>(w.q) + r * width;
+    t.start = w.start + r * 16, t.sum = w.sum + r * 16, t.out = w.out + r / kLanes * vector;
+    for (int64_t key = begin; key < end; key += kPairTile) {
+      if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
+               static_cast<float>(a_.window), 32, t.mask, t.keys))
+        continue;
+      t.mask.places = w.places + r;
+      t.k = w.pair_k + (key - begin) * width, t.v = w.pair_v + (key - begin) * width;
+      kernels_.pairs->tile(t);
+    }
   }
 }
 
@@ -157,12 +173,15 @@ void TunedAttention::finish_prefill(const LaunchArgs& args, const Scratch& w,
   const int64_t ld = padded_head(a_.head_dim), rows = (item.query_end - item.query_begin) * group();
   const int64_t first = args.step->query_begin[item.sequence] + item.query_begin;
   const int64_t vector = pair_elems(a_);
+  const Operand& y = args.out[0];
   for (int64_t r = 0; r < rows; ++r) {
-    if (pairs && r % kLanes == 0)
-      for (int64_t d = 0; d < a_.head_dim; d += 16)
-        kernels_.transpose(w.out + r / kLanes * vector + d * kLanes, kLanes, w.heads + d, ld);
-    write_head(args, first + r / group(), item.kv_head * group() + r % group(),
-               pairs ? w.heads + r % kLanes * ld : w.out + r * ld, 1 / w.sum[r]);
+    const int64_t token = first + r / group(), head = item.kv_head * group() + r % group();
+    if (pairs)
+      kernels_.pairs->finish_row(w.out + r / kLanes * vector + r % kLanes * 16, w.sum + r * 16,
+                                 a_.head_dim,
+                                 y.as<float>() + token * y.row_stride + head * a_.head_dim);
+    else
+      write_head(args, token, head, w.out + r * ld, 1 / w.sum[r]);
   }
 }
 

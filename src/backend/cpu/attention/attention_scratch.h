@@ -14,7 +14,8 @@ inline int64_t padded_head(int64_t head_dim) {
 // Rows of an item: the more, the more share the work on a tile of keys; queries and outputs must
 // stay in the second cache.
 inline int64_t queries_per_item(const AttentionAttrs& a, bool pairs) {
-  return std::max<int64_t>((pairs ? 384 : 192) / (a.heads / a.kv_heads), 1);
+  const int64_t rows = pairs ? 65536 / padded_head(a.head_dim) : 192;
+  return std::max<int64_t>(rows / (a.heads / a.kv_heads), 1);
 }
 
 struct TunedAttention::Scratch {
@@ -25,6 +26,7 @@ struct TunedAttention::Scratch {
   float *cos, *sin, *q_norm, *k_norm;
   float* heads;  // [kLanes][ld]
   uint16_t *pair_k, *pair_v, *weights;
+  float *start, *fresh;
 
   // Takes the parts from `at` and returns the floats taken.
   int64_t lay_out(const AttentionAttrs& a, bool pairs, float* at) {
@@ -40,13 +42,15 @@ struct TunedAttention::Scratch {
     k = take(tile * ld), v = take(tile * ld);
     q = take(rows * ld), out = take(rows * ld);
     scores = take(std::max<int64_t>(2 * tile * kLanes, group * kScoreRow));
-    max = take(rows), sum = take(rows), places = take(rows);
+    max = take(rows), sum = take(rows * (pairs ? 16 : 1)), places = take(rows);
     cos = take(kMaxHeadDim), sin = take(kMaxHeadDim);
     q_norm = take(kMaxHeadDim), k_norm = take(kMaxHeadDim);
     heads = take(kLanes * ld);
-    pair_k = reinterpret_cast<uint16_t*>(take(pairs ? tile * ld / 2 : 0));
-    pair_v = reinterpret_cast<uint16_t*>(take(pairs ? tile * ld / 2 : 0));
-    weights = reinterpret_cast<uint16_t*>(take(pairs ? tile * kLanes : 0));
+    const int64_t chunk = pairs ? kPairChunk * tile * ld / 2 : 0;
+    pair_k = reinterpret_cast<uint16_t*>(take(chunk));
+    pair_v = reinterpret_cast<uint16_t*>(take(chunk));
+    weights = reinterpret_cast<uint16_t*>(take(pairs ? tile * 32 / 2 : 0));
+    start = take(pairs ? rows * 16 : 0), fresh = take(pairs ? 32 * 16 : 0);
     return at - begin;
   }
 };

@@ -1,5 +1,8 @@
-// Prefill over AMX tile registers: S^T = K Q^T and O^T = V^T P^T in bf16, summed in float32, so
-// that rows stay in lanes from the scores to the output. The softmax between them is AVX-512.
+// Prefill over AMX tile registers: S = Q K^T and O = P V in bf16, summed in float32. The softmax
+// between them is AVX-512 and works on integers: scores are counted in 128ths of a power of two, so
+// that a score above its row's offset, rounded, is a bf16 but for the bend of its mantissa. Offsets
+// enter as what the tile sums begin with; a row's is its score with its own key, and moves only
+// when weights leave bf16's range.
 #pragma once
 #include "backend/cpu/amx/tiles.h"
 #include "backend/cpu/attention/lanes.h"
@@ -7,195 +10,301 @@
 namespace tokamak {
 namespace {
 
-constexpr int kTileElems = 512;            // bf16 of a tile register
-constexpr int kKeySteps = kPairTile / 32;  // tile registers along the keys of V
-constexpr float kLog2E = 1.44269504f;
-constexpr float kRise = 8;  // maxima move only when they rise by more: weights stay below 2^8
+constexpr int kTileElems = 512;          // bf16 of a tile register
+constexpr int kBlock = 32;               // keys whose scores are computed at once
+constexpr float kWeightOne = 127 * 128;  // the bf16 1.0 as an integer
+constexpr float kMostSum = 0x1p64f;      // of a lane of a row's weights
 
+// round(x - 128 (2^(x / 128) - 1)), the mean of four x: what a mantissa of 128ths lies below x.
+alignas(64) constexpr uint16_t kBend[32] = {0,  2,  3,  4,  5,  6,  7,  7,  8,  9,  9,
+                                            10, 10, 10, 11, 11, 11, 11, 11, 11, 10, 10,
+                                            10, 9,  8,  8,  7,  6,  5,  4,  2,  1};
+
+#if !defined(__AVX512BF16__)
 // Two vectors of float32 as bf16 pairs: the first in the lower halves. Rounds to nearest, ties up.
-TOKAMAK_INLINE __m512i pairs_of(F16x even, F16x odd) {
+TOKAMAK_INLINE __m512i pairs_of(__m512 even, __m512 odd) {
   const __m512i half = _mm512_set1_epi32(0x8000);
-  const __m512i lo = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even.v), half), 16);
-  const __m512i hi = _mm512_add_epi32(_mm512_castps_si512(odd.v), half);
+  const __m512i lo = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
+  const __m512i hi = _mm512_add_epi32(_mm512_castps_si512(odd), half);
   return _mm512_mask_blend_epi16(0xaaaaaaaa, lo, hi);
 }
+#endif
 
-// Columns [d, d + 32) of a row as bf16, in order; past n: zero.
-TOKAMAK_INLINE __m512i row_pairs(const float* row, int64_t d, int64_t n) {
-  const auto part = [ row, n ](int64_t at) __attribute__((always_inline)) {
-    return at >= n ? simd::zero() : load_some(row + at, n - at);
-  };
+// Thirty-two floats as bf16 in order.
+TOKAMAK_INLINE __m512i in_order(F16x a, F16x b) {
 #if defined(__AVX512BF16__)
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(part(d + 16).v, part(d).v));
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.v, a.v));
 #else
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512 a = part(d).v, b = part(d + 16).v;
-  const __m512 lo = _mm512_permutex2var_ps(a, even, b);
-  const __m512 hi = _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
-  return pairs_of({lo}, {hi});
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return pairs_of(_mm512_permutex2var_ps(a.v, even, b.v), _mm512_permutex2var_ps(a.v, odd, b.v));
 #endif
+}
+
+// Sixteen floats of two rows as bf16 pairs.
+TOKAMAK_INLINE __m512i in_pairs(F16x a, F16x b) {
+#if defined(__AVX512BF16__)
+  const __m512i turns = _mm512_add_epi32(
+      _mm512_set1_epi32(0x00100000),
+      _mm512_mullo_epi32(_mm512_set1_epi32(0x00010001),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
+  return _mm512_permutexvar_epi16(turns, in_order(a, b));
+#else
+  return pairs_of(a.v, b.v);
+#endif
+}
+
+// acc + the bf16 of each pair
+TOKAMAK_INLINE __m512 add_pairs(__m512 acc, __m512i p) {
+#if defined(__AVX512BF16__)
+  const __m512i ones = _mm512_set1_epi16(0x3f80);
+  return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(p), reinterpret_cast<__m512bh>(ones));
+#else
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(p, 16));
+  return _mm512_add_ps(_mm512_add_ps(acc, even), _mm512_castsi512_ps(_mm512_and_si512(p, high)));
+#endif
+}
+
+// Elements [at, at + 16) of a row of n; past n: zero.
+TOKAMAK_INLINE F16x sixteen(const float* row, int64_t at, int64_t n) {
+  return at >= n ? simd::zero() : load_some(row + at, n - at);
 }
 
 void begin_pairs() { tiles::configure(); }
 void end_pairs() { tiles::release(); }
 
-void pack_queries(const float* rows, int64_t ld, int64_t head_dim, uint16_t* q) {
-  for (int64_t d = 0; d < head_dim; d += 32, q += kTileElems) {
-    __m512i r[16];
-    for (int i = 0; i < 16; ++i) r[i] = row_pairs(rows + i * ld, d, head_dim);
-    transpose_lanes(r);
-    for (int i = 0; i < 16; ++i) _mm512_storeu_si512(q + i * 32, r[i]);
-  }
+// In units of kPairUnit.
+TOKAMAK_INLINE F16x capped(F16x s, float cap) {
+  const F16x in = simd::set1(1 / (cap * kPairUnit)), out = simd::set1(cap * kPairUnit);
+  return simd::mul(simd::tanh(simd::mul(s, in)), out);
 }
 
-TOKAMAK_INLINE void pack_values(const float* v, int64_t ld, int keys, int64_t d, int64_t head_dim,
-                                uint16_t* pv) {
-  const int64_t n = head_dim - d;
-  __m512i r[16];
-  for (int j = 0; j < 16; ++j) {
-    const auto key = [&](int i) __attribute__((always_inline)) {
-      return i < keys && n > 0 ? load_some(v + i * ld + d, n) : simd::zero();
-    };
-    r[j] = pairs_of(key(2 * j), key(2 * j + 1));
+void pack_query(const float* query, const float* key, int64_t head_dim, float softcap, uint16_t* q,
+                float* start) {
+  F16x product = simd::zero();
+  for (int64_t d = 0; d < head_dim; d += 32, q += 32) {
+    const F16x a = sixteen(query, d, head_dim), b = sixteen(query, d + 16, head_dim);
+    _mm512_storeu_si512(q, in_order(a, b));
+    product = simd::fma(a, sixteen(key, d, head_dim), product);
+    product = simd::fma(b, sixteen(key, d + 16, head_dim), product);
   }
-  transpose_lanes(r);
-  for (int j = 0; j < 16; ++j) _mm512_storeu_si512(pv + j * 32, r[j]);
+  F16x own = simd::set1(simd::sum(product));
+  if (softcap > 0) own = capped(own, softcap);
+  simd::store(start, simd::sub(simd::set1(kWeightOne), own));
+}
+
+// Keys of place 2 j and 2 j + 1 in a row of weights: as packing scores to 16 bits leaves them.
+TOKAMAK_INLINE int key_of_pair(int j) {
+  const int c = j % 4;
+  return (c < 2 ? 0 : 16) + j / 4 * 4 + c % 2 * 2;
 }
 
 void pack_keys(const float* k, const float* v, int64_t ld, int keys, int64_t head_dim, uint16_t* pk,
                uint16_t* pv) {
   const int64_t steps = (head_dim + 31) / 32;
-  const int all = (keys + 31) / 32 * 32;
-  for (int j = 0; j < all; ++j) {
-    uint16_t* to = pk + (j / 16 * steps) * kTileElems + j % 16 * 32;
-    for (int64_t s = 0; s < steps; ++s)
-      _mm512_storeu_si512(to + s * kTileElems, j < keys ? row_pairs(k + j * ld, 32 * s, head_dim)
-                                                        : _mm512_setzero_si512());
-  }
-  for (int64_t d = 0; d < 2 * steps; ++d)
-    for (int j = 0; j < all; j += 32)
-      pack_values(v + j * ld, ld, keys - j, 16 * d, head_dim,
-                  pv + (d * kKeySteps + j / 32) * kTileElems);
+  __m512i r[16];
+  for (int at = 0; at < keys; at += 16, k += 16 * ld)
+    for (int64_t s = 0; s < steps; ++s, pk += kTileElems) {
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i)
+        r[i] = at + i < keys ? in_order(sixteen(k + i * ld, 32 * s, head_dim),
+                                        sixteen(k + i * ld, 32 * s + 16, head_dim))
+                             : _mm512_setzero_si512();
+      transpose_lanes(r);
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) _mm512_storeu_si512(pk + i * 32, r[i]);
+    }
+  if ((keys + 15) / 16 % 2 == 1) __builtin_memset(pk, 0, sizeof(uint16_t) * kTileElems * steps);
+  for (int at = 0; at < keys; at += kBlock, v += kBlock * ld)
+    for (int64_t d = 0; d < 32 * steps; d += 16, pv += kTileElems)
+      for (int j = 0; j < 16; ++j) {
+        const int i = key_of_pair(j);
+        const F16x a = at + i < keys ? sixteen(v + i * ld, d, head_dim) : simd::zero();
+        const F16x b = at + i + 1 < keys ? sixteen(v + (i + 1) * ld, d, head_dim) : simd::zero();
+        _mm512_storeu_si512(pv + j * 32, in_pairs(a, b));
+      }
 }
 
-// 2^x for x up to 127, to 1e-4 (a bf16 has 4e-3); exactly 1 at 0; 0 far below.
-TOKAMAK_INLINE F16x exp2_fast(F16x x) {
-  const __m512 f = _mm512_reduce_ps(x.v, 1);  // x - floor(x)
-  F16x p = simd::fma({f}, simd::set1(0.07706744f), simd::set1(0.22764456f));
-  p = simd::fma(p, {f}, simd::set1(0.6951169f));
-  p = simd::fma(p, {f}, simd::set1(1.0f));
-  return {_mm512_scalef_ps(p.v, x.v)};  // by 2^floor(x)
-}
-
-// scores of 32 keys for one or two vectors of rows
+// scores[V * 16 rows][32 keys] above what each row starts with (null: zero)
 template <int V>
-TOKAMAK_INLINE void pair_scores(const PairTile& t, int block) {
-  const uint16_t* k = t.k + int64_t{2} * block * t.steps * kTileElems;
-  const int64_t next = int64_t{t.steps} * kTileElems;
-  tiles::zero<0>();
-  tiles::zero<2>();
-  if (V == 2) tiles::zero<1>(), tiles::zero<3>();
+TOKAMAK_INLINE void block_scores(const PairTile& t, int block, const float* start, float* scores) {
+  const int64_t keys = int64_t{t.steps} * kTileElems;
+  const uint16_t* k = t.k + 2 * block * keys;
+  const size_t row = static_cast<size_t>(t.steps) * 64;
+  if (start != nullptr) {
+    tiles::load<0>(start);
+    tiles::load<1>(start);
+    if (V == 2) tiles::load<2>(start + 256), tiles::load<3>(start + 256);
+  } else {
+    tiles::zero<0>();
+    tiles::zero<1>();
+    if (V == 2) tiles::zero<2>(), tiles::zero<3>();
+  }
   for (int64_t s = 0; s < t.steps; ++s) {
-    tiles::load<4>(k + s * kTileElems);
-    tiles::load<6>(t.q + s * kTileElems);
+    tiles::load<4>(t.q + s * 32, row);
+    tiles::load<6>(k + s * kTileElems);
     tiles::dot_bf16<0, 4, 6>();
+    tiles::load<7>(k + keys + s * kTileElems);
+    tiles::dot_bf16<1, 4, 7>();
     if (V == 2) {
-      tiles::load<7>(t.q + next + s * kTileElems);
-      tiles::dot_bf16<1, 4, 7>();
+      tiles::load<5>(t.q + keys + s * 32, row);
+      tiles::dot_bf16<2, 5, 6>();
+      tiles::dot_bf16<3, 5, 7>();
     }
-    tiles::load<5>(k + next + s * kTileElems);
-    tiles::dot_bf16<2, 5, 6>();
-    if (V == 2) tiles::dot_bf16<3, 5, 7>();
   }
-  float* to = t.scores + block * 32 * 16;
-  tiles::store<0>(to);
-  tiles::store<2>(to + 16 * 16);
+  tiles::store<0>(scores, 128);
+  tiles::store<1>(scores + 16, 128);
   if (V == 2) {
-    tiles::store<1>(to + kPairTile * 16);
-    tiles::store<3>(to + kPairTile * 16 + 16 * 16);
+    tiles::store<2>(scores + 16 * kBlock, 128);
+    tiles::store<3>(scores + 16 * kBlock + 16, 128);
   }
 }
 
-TOKAMAK_INLINE void cap_scores(float cap, int keys, float* scores) {
-  const F16x in = simd::set1(1 / (cap * kLog2E)), out = simd::set1(cap * kLog2E);
-  for (int j = 0; j < keys; ++j)
-    simd::store(scores + j * 16,
-                simd::mul(simd::tanh(simd::mul(simd::load(scores + j * 16), in)), out));
+// Which keys of a block a row sees.
+TOKAMAK_INLINE uint32_t seen_by(const TileMask& m, int row, int block) {
+  const int first = static_cast<int>(m.key) + kBlock * block;
+  const int place = static_cast<int>(m.places[row]) - first;  // of the row's own key
+  uint32_t seen = place < 0 ? 0 : place >= 31 ? ~0u : (2u << place) - 1;
+  const int oldest = place + 1 - static_cast<int>(m.window);
+  if (m.window > 0 && oldest > 0) seen &= oldest >= 32 ? 0 : ~0u << oldest;
+  return seen;
 }
 
-// The new maximum of a vector of rows: the old one where the scores rise little. Output and sum so
-// far are scaled to it.
-TOKAMAK_INLINE F16x raise_maximum(const PairTile& t, int vector, const float* scores) {
-  F16x top[4] = {simd::load(scores), simd::load(scores), simd::load(scores), simd::load(scores)};
-  for (int j = 0; j < t.keys; j += 4)
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) top[i] = simd::max(simd::load(scores + (j + i) * 16), top[i]);
-  const F16x most = simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3]));
-  const F16x before = simd::load(t.max + vector * 16);
-  const __mmask16 rises =
-      _mm512_cmp_ps_mask(most.v, simd::add(before, simd::set1(kRise)).v, _CMP_GT_OQ);
-  if (rises == 0) return before;
-  const F16x max = {_mm512_mask_blend_ps(rises, before.v, most.v)};
-  const F16x factor = exp2_fast(simd::sub(before, max));
-  simd::store(t.max + vector * 16, max);
-  simd::store(t.sum + vector * 16, simd::mul(simd::load(t.sum + vector * 16), factor));
-  float* out = t.out + int64_t{vector} * 32 * t.steps * 16;
-  for (int d = 0; d < 32 * t.steps; ++d)
-    simd::store(out + d * 16, simd::mul(simd::load(out + d * 16), factor));
-  return max;
+TOKAMAK_INLINE bool must_mask(const PairTile& t, int block) {
+  const TileMask& m = t.mask;
+  const float first = m.key + static_cast<float>(kBlock * block);
+  return first + kBlock - 1 > m.places[0] ||
+         (m.window > 0 && first <= m.places[t.vectors * 16 - 1] - m.window);
 }
 
-// Scores of a vector of rows become weights in pairs of keys.
-TOKAMAK_INLINE void pair_softmax(const PairTile& t, int vector) {
-  float* scores = t.scores + vector * kPairTile * 16;
-  if (t.softcap > 0) cap_scores(t.softcap, t.keys, scores);
-  if (t.mask.needed) mask_scores(t.mask, t.mask.places + vector * 16, t.keys, scores);
-  const F16x max = raise_maximum(t, vector, scores);
-  F16x even = simd::zero(), odd = simd::zero();
-  uint16_t* weights = t.weights + vector * kPairTile * 16;
-#pragma GCC unroll 4
-  for (int j = 0; j < t.keys; j += 2) {
-    const F16x a = exp2_fast(simd::sub(simd::load(scores + j * 16), max));
-    const F16x b = exp2_fast(simd::sub(simd::load(scores + j * 16 + 16), max));
-    even = simd::add(even, a);
-    odd = simd::add(odd, b);
-    _mm512_storeu_si512(weights + j * 16, pairs_of(a, b));
-  }
-  float* sum = t.sum + vector * 16;
-  simd::store(sum, simd::add(simd::load(sum), simd::add(even, odd)));
-}
-
-// out[32 dimensions][16 rows] += V^T P^T
-template <int V>
-TOKAMAK_INLINE void pair_values(const PairTile& t, int step) {
-  float* out = t.out + step * 32 * 16;
-  float* second = out + int64_t{32} * t.steps * 16;
-  const uint16_t* v = t.v + int64_t{2} * step * kKeySteps * kTileElems;
-  tiles::load<0>(out);
-  tiles::load<2>(out + 16 * 16);
-  if (V == 2) tiles::load<1>(second), tiles::load<3>(second + 16 * 16);
-  for (int b = 0; b < t.keys / 32; ++b) {
-    tiles::load<4>(v + b * kTileElems);
-    tiles::load<6>(t.weights + b * kTileElems);
-    tiles::dot_bf16<0, 4, 6>();
-    if (V == 2) {
-      tiles::load<7>(t.weights + kPairTile * 16 + b * kTileElems);
-      tiles::dot_bf16<1, 4, 7>();
+TOKAMAK_INLINE void cap_scores(const PairTile& t, float* scores) {
+  for (int r = 0; r < t.vectors * 16; ++r)
+    for (int j = 0; j < kBlock; j += 16) {
+      float* s = scores + r * kBlock + j;
+      simd::store(s, simd::add(capped(simd::load(s), t.softcap), simd::load(t.start + r * 16)));
     }
-    tiles::load<5>(v + (kKeySteps + b) * kTileElems);
-    tiles::dot_bf16<2, 5, 6>();
-    if (V == 2) tiles::dot_bf16<3, 5, 7>();
+}
+
+// Scores of a block become weights, and their sums go on.
+template <int V, bool kMasked>
+TOKAMAK_INLINE void block_weights(const PairTile& t, int block, const float* scores) {
+  const __m512i bend = _mm512_load_si512(kBend);
+  const __m512i none = _mm512_set1_epi32(-(1 << 20)), zero = _mm512_setzero_si512();
+  uint16_t* weights = t.weights + block * 32 * kBlock;
+  const float* before = block == 0 ? t.sum : t.fresh;
+#pragma GCC unroll 4
+  for (int r = 0; r < V * 16; ++r) {
+    const __m512 a = _mm512_loadu_ps(scores + r * kBlock);
+    const __m512 b = _mm512_loadu_ps(scores + r * kBlock + 16);
+    __m512i lo, hi;
+    if (kMasked) {
+      const uint32_t seen = seen_by(t.mask, r, block);
+      lo = _mm512_mask_cvtps_epi32(none, static_cast<__mmask16>(seen), a);
+      hi = _mm512_mask_cvtps_epi32(none, static_cast<__mmask16>(seen >> 16), b);
+    } else {
+      lo = _mm512_cvtps_epi32(a);
+      hi = _mm512_cvtps_epi32(b);
+    }
+    const __m512i x = _mm512_max_epi16(_mm512_packs_epi32(lo, hi), zero);
+    const __m512i p = _mm512_sub_epi16(x, _mm512_permutexvar_epi16(_mm512_srli_epi16(x, 2), bend));
+    _mm512_storeu_si512(weights + r * kBlock, p);
+    _mm512_storeu_ps(t.fresh + r * 16, add_pairs(_mm512_loadu_ps(before + r * 16), p));
+  }
+}
+
+// Weights of all keys of the tile, the next block's scores on their way meanwhile.
+template <int V>
+TOKAMAK_INLINE void tile_weights(const PairTile& t) {
+  const float* start = t.softcap > 0 ? nullptr : t.start;
+  block_scores<V>(t, 0, start, t.scores);
+  for (int b = 0; b < t.keys / kBlock; ++b) {
+    float* scores = t.scores + b % 2 * 32 * kBlock;
+    if (b + 1 < t.keys / kBlock)
+      block_scores<V>(t, b + 1, start, t.scores + (b + 1) % 2 * 32 * kBlock);
+    if (t.softcap > 0) cap_scores(t, scores);
+    if (must_mask(t, b))
+      block_weights<V, true>(t, b, scores);
+    else
+      block_weights<V, false>(t, b, scores);
+  }
+}
+
+TOKAMAK_INLINE bool out_of_range(const float* sum) {
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(sum), _mm512_set1_ps(kMostSum), _CMP_NLT_UQ) != 0;
+}
+
+// Rows whose weights left the range start from their highest score of the tile from now on.
+template <int V>
+__attribute__((noinline)) void move_offsets(const PairTile& t) {
+  float top[V * 16];
+  for (float& x : top) x = kMaskedScore;
+  for (int b = 0; b < t.keys / kBlock; ++b) {
+    block_scores<V>(t, b, nullptr, t.scores);
+    for (int r = 0; r < V * 16; ++r) {
+      const uint32_t seen = seen_by(t.mask, r, b);
+      F16x s[2] = {simd::load(t.scores + r * kBlock), simd::load(t.scores + r * kBlock + 16)};
+      for (int i = 0; i < 2; ++i) {
+        if (t.softcap > 0) s[i] = capped(s[i], t.softcap);
+        const auto part = static_cast<__mmask16>(seen >> (16 * i));
+        if (part == 0) continue;
+        const float most = _mm512_mask_reduce_max_ps(part, s[i].v);
+        top[r] = most > top[r] ? most : top[r];
+      }
+    }
+  }
+  for (int r = 0; r < V * 16; ++r) {
+    if (!out_of_range(t.fresh + r * 16)) continue;
+    const float start = kWeightOne - top[r];
+    const F16x factor = simd::exp(simd::set1((start - t.start[r * 16]) / kPairUnit));
+    simd::store(t.start + r * 16, simd::set1(start));
+    simd::store(t.sum + r * 16, simd::mul(simd::load(t.sum + r * 16), factor));
+    float* out = t.out + int64_t{r / 16} * 2 * t.steps * 256 + r % 16 * 16;
+    for (int d = 0; d < 2 * t.steps; ++d, out += 256)
+      simd::store(out, simd::mul(simd::load(out), factor));
+  }
+}
+
+// out[V * 16 rows][32 dimensions of a step] += P V
+template <int V>
+TOKAMAK_INLINE void step_values(const PairTile& t, int step) {
+  float* out = t.out + int64_t{step} * 512;
+  float* second = out + int64_t{t.steps} * 512;
+  const uint16_t* v = t.v + int64_t{step} * 2 * kTileElems;
+  const uint16_t* p = t.weights;
+  tiles::load<0>(out);
+  tiles::load<1>(out + 256);
+  if (V == 2) tiles::load<2>(second), tiles::load<3>(second + 256);
+  for (int b = 0; b < t.keys / kBlock; ++b) {
+    tiles::load<4>(p);
+    tiles::load<6>(v);
+    tiles::dot_bf16<0, 4, 6>();
+    tiles::load<7>(v + kTileElems);
+    tiles::dot_bf16<1, 4, 7>();
+    if (V == 2) {
+      tiles::load<5>(p + 16 * kBlock);
+      tiles::dot_bf16<2, 5, 6>();
+      tiles::dot_bf16<3, 5, 7>();
+    }
+    p += 32 * kBlock;
+    v += int64_t{2} * t.steps * kTileElems;
   }
   tiles::store<0>(out);
-  tiles::store<2>(out + 16 * 16);
-  if (V == 2) tiles::store<1>(second), tiles::store<3>(second + 16 * 16);
+  tiles::store<1>(out + 256);
+  if (V == 2) tiles::store<2>(second), tiles::store<3>(second + 256);
 }
 
 template <int V>
 void pair_tile_of(const PairTile& t) {
-  for (int b = 0; b < t.keys / 32; ++b) pair_scores<V>(t, b);
-  for (int v = 0; v < V; ++v) pair_softmax(t, v);
-  for (int s = 0; s < t.steps; ++s) pair_values<V>(t, s);
+  tile_weights<V>(t);
+  bool out = false;
+  for (int r = 0; r < V * 16; ++r) out |= out_of_range(t.fresh + r * 16);
+  if (out) {
+    move_offsets<V>(t);
+    tile_weights<V>(t);
+  }
+  __builtin_memcpy(t.sum, t.fresh, sizeof(float) * V * 16 * 16);
+  for (int s = 0; s < t.steps; ++s) step_values<V>(t, s);
 }
 
 void pair_tile(const PairTile& t) {
@@ -205,7 +314,14 @@ void pair_tile(const PairTile& t) {
     pair_tile_of<1>(t);
 }
 
-constexpr PairKernels kPairs = {begin_pairs, end_pairs, pack_queries, pack_keys, pair_tile};
+void finish_row(const float* out, const float* sum, int64_t head_dim, float* y) {
+  const F16x factor = simd::set1(1 / simd::sum(simd::load(sum)));
+  for (int64_t d = 0; d < head_dim; d += 16, out += 256)
+    store_some(y + d, simd::mul(simd::load(out), factor), head_dim - d);
+}
+
+constexpr PairKernels kPairs = {begin_pairs, end_pairs, pack_query,
+                                pack_keys,   pair_tile, finish_row};
 
 }  // namespace
 }  // namespace tokamak

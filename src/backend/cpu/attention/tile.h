@@ -12,6 +12,7 @@ namespace tokamak {
 
 inline constexpr int kKeyTile = 64;    // keys of a float tile and of a decode tile
 inline constexpr int kPairTile = 128;  // keys of a tile in bf16 pairs
+inline constexpr int kPairChunk = 4;   // tiles that are packed at once: they stay in the L2
 inline constexpr int kLanes = 16;
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr float kMaskedScore = -1e30f;  // finite, so that no difference of two is NaN
@@ -47,32 +48,38 @@ struct PrefillTile {
 };
 
 // One or two times sixteen rows against one tile of keys in bf16 pairs, summed in float32. All
-// sizes of heads are rounded up to 32. Scores are in units of log 2.
+// sizes of heads are rounded up to 32. Scores are in units of kPairUnit.
 struct PairTile {
   int vectors = 1;
   int steps = 0;                // of 32 dimensions
-  const uint16_t* q = nullptr;  // [vector][step][16 pairs of dimensions][16 rows][2], scaled
-  const uint16_t* k = nullptr;  // [keys / 16][step][16 keys][32 dimensions]
-  const uint16_t* v = nullptr;  // [dimensions / 16][kPairTile / 32][16 dimensions][32 keys]
+  const uint16_t* q = nullptr;  // [vector * 16 rows][32 * steps], scaled
+  const uint16_t* k = nullptr;  // [keys / 16][step][16 pairs of dimensions][16 keys][2]
+  const uint16_t* v = nullptr;  // [keys / 32][2 * steps][16 pairs of keys][16 dimensions][2]
   int keys = 0;                 // to look at, a multiple of 32; what lies past the sequence is zero
-  TileMask mask;                // places: [vector][16]
+  TileMask mask;                // places: [vector * 16], rising
   float softcap = 0;            // in natural units
-  float* scores = nullptr;      // scratch [2][kPairTile][16]
-  uint16_t* weights = nullptr;  // scratch [2][kPairTile / 32][16 pairs of keys][16 rows][2]
-  float *max = nullptr, *sum = nullptr;  // [vector][16]
-  float* out = nullptr;                  // [vector][32 * steps][16], not yet divided by sum
+  float* scores = nullptr;      // scratch [2][32 rows][32 keys]
+  uint16_t* weights = nullptr;  // scratch [kPairTile / 32][32 rows][32 keys]
+  float* fresh = nullptr;       // scratch [32 rows][16]
+  float* start = nullptr;       // [row][16 times the same]: what its scores are added to
+  float* sum = nullptr;         // [row][16 parts]
+  float* out = nullptr;         // [vector][2 * steps][16 rows][16], not yet divided by sum
 };
+inline constexpr float kPairUnit = 128 * 1.44269504f;
 
-// The kernels of prefill in bf16 pairs (AMX). Everything lies between begin and end.
+// The kernels of prefill in bf16 pairs (AMX). Tiles are computed between begin and end.
 struct PairKernels {
   void (*begin)();
   void (*end)();
-  // [16][ld] to PairTile::q of one vector.
-  void (*pack_queries)(const float* rows, int64_t ld, int64_t head_dim, uint16_t* q);
-  // `keys` rows of [kPairTile][ld] to PairTile's k and v; up to a multiple of 32 keys: zero.
+  // One query to a row of PairTile::q; its start follows from its own key.
+  void (*pack_query)(const float* query, const float* key, int64_t head_dim, float softcap,
+                     uint16_t* q, float* start);
+  // `keys` rows of ld to PairTile's k and v; up to a multiple of 32 keys: zero.
   void (*pack_keys)(const float* k, const float* v, int64_t ld, int keys, int64_t head_dim,
                     uint16_t* pk, uint16_t* pv);
   void (*tile)(const PairTile& tile);
+  // A row of out and its sum to head_dim floats.
+  void (*finish_row)(const float* out, const float* sum, int64_t head_dim, float* y);
 };
 
 // Consecutive rows of the cache: some keys and their values in one block.
