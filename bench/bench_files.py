@@ -1,4 +1,5 @@
 """Files that the comparisons share: models, peers' programs, virtual environments. All in the cache."""
+import json
 import os
 import pathlib
 import subprocess
@@ -28,6 +29,20 @@ def cpu_flags():
 
 def has_amx():
     return set(AMX_FEATURES.values()) <= cpu_flags()
+
+
+def quiet_cpus(count):
+    """The CPUs on which a small matrix product runs fastest just now: of a virtual machine's cores some share
+    theirs with a busy neighbour. All are tried at once."""
+    command = [ROOT / "build/bench/kernel_bench", "--shapes", "576x576", "--dtypes", "bf16", "--tokens", "256",
+               "--workers", "1", "--rounds", "20", "--json"]
+    probes = {cpu: subprocess.Popen(["taskset", "-c", str(cpu), *map(str, command)], stdout=subprocess.PIPE)
+              for cpu in sorted(os.sched_getaffinity(0))}
+    speeds = {}
+    for cpu, probe in probes.items():
+        rows = json.loads(probe.communicate()[0])["rows"]
+        speeds[cpu] = max(row["gflop_s"] for row in rows)
+    return sorted(sorted(speeds, key=speeds.get)[-count:])
 
 
 def python_with(name, *packages):
