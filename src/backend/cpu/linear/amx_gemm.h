@@ -59,39 +59,17 @@ TOKAMAK_INLINE void add_products(const std::byte* a, size_t a_next, const std::b
   });
 }
 
-// Weights straight from memory: each step asks for those of a later one.
-template <int N>
-TOKAMAK_INLINE void prefetch_steps(const std::byte* b, size_t b_next) {
-  for (int n = 0; n < N; ++n)
-    for (size_t line = 0; line < kTileBytes; line += 64)
-      prefetch(b + static_cast<size_t>(n) * b_next + kPrefetchBytes + line);
-}
-
 // How the task's weights are reached: bf16 groups of whole steps lie ready, others are widened.
+template <DType D, bool kReady>
 struct Weights {
   const AmxTask& t;
-  WidenFn widen = nullptr;  // null: ready
-  size_t scale_bytes = 0, step_bytes = kTileBytes;
   int64_t steps = (t.k + kAmxStep - 1) / kAmxStep;
 
   const std::byte* group(int weight, int64_t g) const {
     return t.weight[weight] + static_cast<size_t>(g) * t.group_bytes;
   }
-  // Tiles of steps [begin, end) of groups from g; next: how far apart the groups' tiles are.
-  TOKAMAK_INLINE const std::byte* reach(int64_t groups, int weight, int64_t g, int64_t begin,
-                                        int64_t end, std::byte* panel, size_t& next) const {
-    if (widen == nullptr) {
-      next = t.group_bytes;
-      return group(weight, g) + static_cast<size_t>(begin) * kTileBytes;
-    }
-    next = static_cast<size_t>(end - begin) * kTileBytes;
-    for (int64_t n = 0; n < groups; ++n)
-      widen(group(weight, g + n), t.k, begin, end, panel + static_cast<size_t>(n) * next);
-    return panel;
-  }
-  // Where steps from `begin` of a group are stored.
-  const std::byte* source(int weight, int64_t g, int64_t begin) const {
-    return group(weight, g) + scale_bytes + static_cast<size_t>(begin) * step_bytes;
+  const std::byte* ready(int weight, int64_t g, int64_t step) const {
+    return group(weight, g) + static_cast<size_t>(step) * kTileBytes;
   }
   const std::byte* activations(int64_t stretch_begin, int64_t stretch_steps, int64_t tile) const {
     const int64_t at = stretch_begin * t.tiles + (t.tile_begin + tile) * stretch_steps;
@@ -100,66 +78,77 @@ struct Weights {
 };
 
 // Few tokens: the sums of N groups stay in registers over all inputs. Weights are widened a few
-// steps ahead of their products, in turns in two places: tiles load slowly what was just stored.
-constexpr int64_t kFewSteps = 2;
+// steps ahead of their products, tile by tile between these, so that vectors and tiles work at the
+// same time; tiles load slowly what was just stored.
+constexpr int64_t kFewAhead = 2, kFewPlaces = 4;
 
-struct Chunk {
-  const std::byte* a = nullptr;
-  const std::byte* b = nullptr;
-  size_t a_next = 0, b_next = 0;
-  int64_t steps = 0;
+template <DType D, bool kReady, int M, int N>
+struct FewGroups {
+  const Weights<D, kReady>& w;
+  int weight;
+  int64_t g;
+
+  std::byte* place(int64_t step, int n) const {
+    return w.t.panel + static_cast<size_t>(step % kFewPlaces * N + n) * kTileBytes;
+  }
+  TOKAMAK_INLINE void widen_tile(int64_t step, int n) const {
+    widen_step<D, kPrefetchBytes>(w.group(weight, g + n), w.t.k, step, place(step, n));
+  }
+  // The products of one step; kWiden: between them the widening of a later one.
+  template <bool kWiden>
+  TOKAMAK_INLINE void add_step(int64_t step, const std::byte* a, size_t a_next) const {
+    [&]<int... n>(std::integer_sequence<int, n...>) __attribute__((always_inline)) {
+      (add_group<kWiden, n>(step, a, a_next), ...);
+    }
+    (std::make_integer_sequence<int, N>());
+  }
+  template <bool kWiden, int n>
+  TOKAMAK_INLINE void add_group(int64_t step, const std::byte* a, size_t a_next) const {
+    if constexpr (kWiden) widen_tile(step + kFewAhead, n);
+    if constexpr (n == 0) {
+      tiles::load<4>(a);
+      if constexpr (M == 2) tiles::load<5>(a + a_next);
+    }
+    const std::byte* b = kReady ? w.ready(weight, g + n, step) : place(step, n);
+    if constexpr (kReady)
+      for (size_t line = 0; line < kTileBytes; line += 64) prefetch(b + kPrefetchBytes + line);
+    tiles::load<weight_tile<M>(n)>(b);
+    tiles::dot_bf16<n, 4, weight_tile<M>(n)>();
+    if constexpr (M == 2) tiles::dot_bf16<N + n, 5, weight_tile<M>(n)>();
+  }
+  void sum() const {
+    const AmxTask& t = w.t;
+    if constexpr (!kReady)
+      for (int64_t s = 0; s < least(kFewAhead, w.steps); ++s)
+        for (int n = 0; n < N; ++n) widen_tile(s, n);
+    clear_sums<M, N>();
+    for (int64_t s = 0; s < w.steps; s += t.stretch) {
+      const int64_t end = least(s + t.stretch, w.steps);
+      const auto a_next = static_cast<size_t>(end - s) * kTileBytes;
+      const std::byte* a = w.activations(s, end - s, 0);
+      int64_t i = s;
+      for (; !kReady && i < least(end, w.steps - kFewAhead); ++i, a += kTileBytes)
+        add_step<!kReady>(i, a, a_next);
+      for (; i < end; ++i, a += kTileBytes) add_step<false>(i, a, a_next);
+    }
+    const int64_t group_floats = t.tile_count * 256;
+    store_sums<M, N>(t.sums + (weight * t.groups + g) * group_floats, group_floats);
+  }
 };
 
-template <int M, int N, bool kPrefetch>
-TOKAMAK_INLINE void add_chunk(const Chunk& c) {
-  for (int64_t i = 0; i < c.steps; ++i) {
-    const std::byte* b = c.b + static_cast<size_t>(i) * kTileBytes;
-    if constexpr (kPrefetch) prefetch_steps<N>(b, c.b_next);
-    add_products<M, N>(c.a + static_cast<size_t>(i) * kTileBytes, c.a_next, b, c.b_next);
-  }
-}
-
-template <int M, int N>
-void few_groups(const Weights& w, int weight, int64_t g) {
-  const AmxTask& t = w.t;
-  const bool ready = w.widen == nullptr;
-  clear_sums<M, N>();
-  Chunk before;  // widened, its products to be added
-  size_t place = 0;
-  for (int64_t s = 0; s < w.steps; s += t.stretch) {
-    Chunk c;
-    const int64_t in_stretch = least(t.stretch, w.steps - s), most = ready ? in_stretch : kFewSteps;
-    c.a_next = static_cast<size_t>(in_stretch) * kTileBytes;
-    for (int64_t i = 0; i < in_stretch; i += most) {
-      c.a = w.activations(s, in_stretch, 0) + static_cast<size_t>(i) * kTileBytes;
-      c.steps = least(most, in_stretch - i);
-      c.b = w.reach(N, weight, g, s + i, s + i + c.steps, t.panel + place, c.b_next);
-      if (ready) {
-        add_chunk<M, N, true>(c);
-        continue;
-      }
-      add_chunk<M, N, false>(before);
-      before = c;
-      place = static_cast<size_t>(N * kFewSteps) * kTileBytes - place;
-    }
-  }
-  add_chunk<M, N, false>(before);
-  const int64_t group_floats = t.tile_count * 256;
-  store_sums<M, N>(t.sums + (weight * t.groups + g) * group_floats, group_floats);
-}
-
-template <int M, int N>
-void few_tokens(const Weights& w) {
-  const AmxTask& t = w.t;
-  for (int weight = 0; weight < t.weights; ++weight) {
+template <DType D, bool kReady, int M, int N>
+void few_tokens(const Weights<D, kReady>& w) {
+  for (int weight = 0; weight < w.t.weights; ++weight) {
     int64_t g = 0;
-    for (; g + N <= t.groups; g += N) few_groups<M, N>(w, weight, g);
-    for (; g < t.groups; ++g) few_groups<M, 1>(w, weight, g);
+    for (; g + N <= w.t.groups; g += N) FewGroups<D, kReady, M, N>{w, weight, g}.sum();
+    if constexpr (N > 2)
+      for (; g + 2 <= w.t.groups; g += 2) FewGroups<D, kReady, M, 2>{w, weight, g}.sum();
+    for (; g < w.t.groups; ++g) FewGroups<D, kReady, M, 1>{w, weight, g}.sum();
   }
 }
 
-// Many tokens: a stretch of a few groups stays in the first cache while all token tiles pass, two
-// by two with the groups.
+// Many tokens: a panel, which is a stretch of a few groups, stays in the first cache while all
+// token tiles pass, two by two with the groups.
 struct Pass {
   const std::byte* a;  // activations of the first token tile, the others a_next apart
   size_t a_next;
@@ -171,8 +160,54 @@ struct Pass {
   int64_t group_floats;
 };
 
-template <int M, int N>
-TOKAMAK_INLINE void pass_tiles(const Pass& p, Ahead& ahead) {
+// Where a panel stands: groups [group, group + groups) of a weight, steps [begin, end).
+struct PanelAt {
+  int weight = 0;
+  int64_t group = 0, groups = 0, begin = 0, end = 0;
+  int64_t tiles() const { return groups * (end - begin); }
+};
+
+// What is done between the products of a panel: the next one's weights are widened, or asked for,
+// and the next stretch's activations asked for.
+template <DType D, bool kReady>
+struct Beside {
+  const Weights<D, kReady>& w;
+  PanelAt next;
+  std::byte* panel = nullptr;  // the next one's
+  int64_t every = 1;           // steps for one tile of it
+  Ahead activations;
+  int64_t waited = 0, done = 0, group = 0, step = 0;
+
+  __attribute__((noinline)) void tile() {
+    const std::byte* weights = w.group(next.weight, next.group + group);
+    const int64_t at = next.begin + step;
+    if constexpr (kReady) {
+      const std::byte* p = weights + static_cast<size_t>(at) * kTileBytes;
+      for (size_t line = 0; line < kTileBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T1);
+    } else {
+      widen_step<D, kPanelPrefetchBytes>(weights, w.t.k, at,
+                                         panel + static_cast<size_t>(done) * kTileBytes);
+    }
+    ++done;
+    if (++step == next.end - next.begin) {
+      step = 0;
+      ++group;
+    }
+  }
+  TOKAMAK_INLINE void ask() {
+    activations.ask();
+    if (++waited < every) return;
+    waited = 0;
+    if (done < next.tiles()) tile();
+  }
+  void rest() {
+    while (done < next.tiles()) tile();
+  }
+};
+
+template <int M, int N, typename B>
+TOKAMAK_INLINE void pass_tiles(const Pass& p, B& beside) {
   if (p.add)
     load_sums<M, N>(p.sums, p.group_floats);
   else
@@ -180,72 +215,102 @@ TOKAMAK_INLINE void pass_tiles(const Pass& p, Ahead& ahead) {
   for (int64_t i = 0; i < p.steps; ++i) {
     const size_t at = static_cast<size_t>(i) * kTileBytes;
     add_products<M, N, true>(p.a + at, p.a_next, p.b + at, p.b_next);
-    ahead.ask();
+    beside.ask();
   }
   store_sums<M, N>(p.sums, p.group_floats);
 }
 
 // M token tiles by all groups of the panel.
-template <int M>
-TOKAMAK_INLINE void pass_groups(Pass p, int64_t groups, Ahead& ahead) {
+template <int M, typename B>
+TOKAMAK_INLINE void pass_groups(Pass p, int64_t groups, B& beside) {
   for (; groups >= 2; groups -= 2, p.b += 2 * p.b_next, p.sums += 2 * p.group_floats)
-    pass_tiles<M, 2>(p, ahead);
-  if (groups > 0) pass_tiles<M, 1>(p, ahead);
+    pass_tiles<M, 2>(p, beside);
+  if (groups > 0) pass_tiles<M, 1>(p, beside);
 }
 
-void pass_all(Pass p, int64_t tile_count, int64_t groups, Ahead ahead) {
+template <typename B>
+void pass_all(Pass p, int64_t tile_count, int64_t groups, B& beside) {
   for (; tile_count >= 2; tile_count -= 2, p.a += 2 * p.a_next, p.sums += 512)
-    pass_groups<2>(p, groups, ahead);
-  if (tile_count > 0) pass_groups<1>(p, groups, ahead);
+    pass_groups<2>(p, groups, beside);
+  if (tile_count > 0) pass_groups<1>(p, groups, beside);
 }
 
-// What the panel after (stretch s, panel i) is made of.
-Ahead next_panel(const Weights& w, int64_t s, int64_t i, int64_t panels) {
+template <DType D, bool kReady>
+struct ManyTokens {
+  const Weights<D, kReady> w;
   const AmxTask& t = w.t;
-  const int64_t each = panels / t.weights, next = (i + 1) % panels;
-  const int64_t begin = i + 1 < panels ? s : s + t.stretch, end = least(begin + t.stretch, w.steps);
-  if (begin >= w.steps) return {};
-  const int64_t g = next % each * t.panel_groups, groups = least(t.panel_groups, t.groups - g);
-  const size_t bytes = static_cast<size_t>(end - begin) * w.step_bytes;
-  const int64_t uses = (t.tile_count + 1) / 2 * ((groups + 1) / 2) * t.stretch;
-  const int64_t lines = (groups * static_cast<int64_t>(bytes) / 64 + uses - 1) / uses;
-  return {w.source(static_cast<int>(next / each), g, begin), bytes, t.group_bytes, groups,
-          static_cast<int>(least(lines, 16))};
-}
+  int64_t each = (t.groups + t.panel_groups - 1) / t.panel_groups, panels = t.weights * each;
 
-void many_tokens(const Weights& w) {
-  const AmxTask& t = w.t;
-  const int64_t each = (t.groups + t.panel_groups - 1) / t.panel_groups, panels = t.weights * each;
-  for (int64_t s = 0; s < w.steps; s += t.stretch) {
-    const int64_t end = least(s + t.stretch, w.steps);
-    for (int64_t i = 0; i < panels; ++i) {
-      const auto weight = static_cast<int>(i / each);
-      const int64_t g = i % each * t.panel_groups, groups = least(t.panel_groups, t.groups - g);
-      Pass p;
-      p.a = w.activations(s, end - s, 0);
-      p.a_next = static_cast<size_t>(end - s) * kTileBytes;
-      p.steps = end - s;
-      p.add = s > 0;
-      p.group_floats = t.tile_count * 256;
-      p.sums = t.sums + (weight * t.groups + g) * p.group_floats;
-      p.b = w.reach(groups, weight, g, s, end, t.panel, p.b_next);
-      pass_all(p, t.tile_count, groups, next_panel(w, s, i, panels));
+  // Panel i of the stretch that begins at step s; without groups behind the last.
+  PanelAt panel_at(int64_t s, int64_t i) const {
+    PanelAt p;
+    if (i >= panels) {
+      i -= panels;
+      s += t.stretch;
     }
+    if (s >= w.steps) return p;
+    p.weight = static_cast<int>(i / each);
+    p.group = i % each * t.panel_groups;
+    p.groups = least(t.panel_groups, t.groups - p.group);
+    p.begin = s;
+    p.end = least(s + t.stretch, w.steps);
+    return p;
   }
-}
+  // Two panels in turns.
+  std::byte* place(int64_t turn) const {
+    return t.panel + static_cast<size_t>(turn % 2 * t.panel_groups * t.stretch) * kTileBytes;
+  }
+  // Panel i's share of the next stretch's activations, to be asked for in `steps` calls.
+  Ahead next_activations(int64_t s, int64_t i, int64_t steps) const {
+    const int64_t begin = s + t.stretch, end = least(begin + t.stretch, w.steps);
+    if (begin >= w.steps) return {};
+    const int64_t lines = t.tile_count * (end - begin) * 16 / panels;
+    Ahead a;
+    a.part = w.activations(begin, end - begin, 0) + static_cast<size_t>(i * lines) * 64;
+    a.bytes = static_cast<size_t>(lines) * 64;
+    a.parts = 1;
+    a.lines = static_cast<int>(least((lines + steps - 1) / steps, 16));
+    return a;
+  }
+  void sum() const {
+    int64_t turn = 0;
+    Beside<D, kReady> first{w, panel_at(0, 0), place(0), 1, {}};
+    first.rest();
+    for (int64_t s = 0; s < w.steps; s += t.stretch)
+      for (int64_t i = 0; i < panels; ++i, ++turn) pass(s, i, turn);
+  }
+  void pass(int64_t s, int64_t i, int64_t turn) const {
+    const PanelAt at = panel_at(s, i), next = panel_at(s, i + 1);
+    Pass p;
+    p.a = w.activations(s, at.end - s, 0);
+    p.steps = at.end - s;
+    p.a_next = static_cast<size_t>(p.steps) * kTileBytes;
+    p.add = s > 0;
+    p.group_floats = t.tile_count * 256;
+    p.sums = t.sums + (at.weight * t.groups + at.group) * p.group_floats;
+    p.b = kReady ? w.ready(at.weight, at.group, s) : place(turn);
+    p.b_next = kReady ? t.group_bytes : p.a_next;
+    const int64_t steps = (t.tile_count + 1) / 2 * ((at.groups + 1) / 2) * p.steps;
+    const int64_t every = next.groups > 0 ? steps / next.tiles() : 1;
+    Beside<D, kReady> beside{w, next, place(turn + 1), every, this->next_activations(s, i, steps)};
+    pass_all(p, t.tile_count, at.groups, beside);
+    beside.rest();
+  }
+};
 
-void sum(const Weights& w) {
-  if (w.t.tile_count == 1) return few_tokens<1, 4>(w);
-  if (w.t.tile_count == 2) return few_tokens<2, 2>(w);
-  many_tokens(w);
+template <DType D, bool kReady>
+void sum_task(const AmxTask& t) {
+  const Weights<D, kReady> w{t};
+  if (t.tile_count == 1) return few_tokens<D, kReady, 1, 4>(w);
+  if (t.tile_count == 2) return few_tokens<D, kReady, 2, 2>(w);
+  ManyTokens<D, kReady>{w}.sum();
 }
 
 template <DType D>
 void sum(const AmxTask& t) {
-  if constexpr (rows16_is_block(D))
-    sum({t, widen<D>, rows16_scales(D, t.k), rows16_format(D).data_bytes});
-  else
-    sum({t, D == DType::bf16 && t.k % kAmxStep == 0 ? nullptr : widen<D>});
+  if constexpr (D == DType::bf16)
+    if (t.k % kAmxStep == 0) return sum_task<D, true>(t);
+  sum_task<D, false>(t);
 }
 
 // Thirty-two inputs of a token, rounded to bf16 (to nearest even), as one tile row.

@@ -42,9 +42,9 @@ inline constexpr int kAmxTokens = 16;    // of a token tile
 inline constexpr int64_t kAmxStep = 32;  // inputs of a step
 // Token tiles up to which a task keeps its sums in tile registers.
 inline constexpr int64_t kAmxFewTiles = 2;
-// At least two places of four groups by two steps, for few tokens.
+// Two panels; at least four steps of four groups, for few tokens.
 constexpr size_t amx_panel_bytes(int64_t stretch, int64_t panel_groups) {
-  const int64_t tiles = stretch * panel_groups;
+  const int64_t tiles = 2 * stretch * panel_groups;
   return static_cast<size_t>(tiles > 16 ? tiles : 16) * 1024;
 }
 

@@ -107,27 +107,21 @@ struct Ahead {
   }
 };
 
-// Steps [begin, end) of one group, all its formats' ways to the panel.
-using WidenFn = void (*)(const std::byte* group, int64_t k, int64_t begin, int64_t end,
-                         std::byte* out);
+// How far ahead of a panel's widening, which goes slowly, its weights are asked for.
+constexpr size_t kPanelPrefetchBytes = 1024;
 
-template <DType D>
-void widen(const std::byte* group, int64_t k, int64_t begin, int64_t end, std::byte* out) {
+// One step of one group to one tile, asking for what lies `kAhead` bytes further on.
+template <DType D, size_t kAhead>
+TOKAMAK_INLINE void widen_step(const std::byte* group, int64_t k, int64_t step, std::byte* out) {
   if constexpr (rows16_is_block(D)) {
     constexpr Rows16Format f = rows16_format(D);
-    const std::byte* data = group + rows16_scales(D, k) + begin * f.data_bytes;
-    for (int64_t b = begin; b < end; ++b, data += f.data_bytes, out += tiles::kTileBytes) {
-      for (int line = 0; line < f.data_bytes; line += 64) prefetch(data + kPrefetchBytes + line);
-      widen_block<D>(record_of<D>(group, b), data, b, out);
-    }
+    const std::byte* data = group + rows16_scales(D, k) + step * f.data_bytes;
+    for (int line = 0; line < f.data_bytes; line += 64) prefetch(data + kAhead + line);
+    widen_block<D>(record_of<D>(group, step), data, step, out);
+  } else if constexpr (D == DType::f16) {
+    widen_f16(group, step, k - step * kAmxStep, out);
   } else {
-    for (int64_t b = begin; b < end; ++b, out += tiles::kTileBytes) {
-      const int64_t left = k - b * kAmxStep;
-      if constexpr (D == DType::f16)
-        widen_f16(group, b, left, out);
-      else
-        copy_bf16(group, b, left, out);
-    }
+    copy_bf16(group, step, k - step * kAmxStep, out);
   }
 }
 

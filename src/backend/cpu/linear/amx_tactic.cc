@@ -11,6 +11,8 @@ namespace tokamak {
 namespace {
 
 constexpr size_t kFewTaskBytes = 64 << 10;  // weights of one task when tokens are few
+constexpr size_t kNearBytes = 768 << 10;
+constexpr int64_t kNearGroups = 6;  // of one task over activations that are near
 constexpr size_t kTile = 1024;
 
 int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
@@ -27,38 +29,59 @@ struct AmxShape {
   AmxBlocking blocking;
 };
 
-// How the tokens of a step and the groups are cut into tasks.
+// How the tokens of a step and the groups are cut into tasks: at first large ones, which reuse the
+// activations most, then small ones, so that workers of unequal speed end together.
 struct AmxCut {
-  int64_t tiles;                     // token tiles
-  int64_t block_tiles, groups;       // of one task
-  int64_t block_tasks, group_tasks;  // their numbers
+  int64_t tiles;                      // token tiles
+  int64_t block_tiles, block_tasks;   // of one task, and the blocks' number
+  int64_t large, small, large_tasks;  // groups of one task
+  int64_t group_tasks;
   size_t x_bytes, panel_bytes, sums_bytes;
   int64_t tasks() const { return block_tasks * group_tasks; }
+  int64_t group_begin(int64_t task) const {
+    return std::min(task, large_tasks) * large + std::max<int64_t>(task - large_tasks, 0) * small;
+  }
+  int64_t group_count(int64_t task) const { return task < large_tasks ? large : small; }
   size_t workspace(int workers) const {
     return x_bytes + (panel_bytes + sums_bytes) * static_cast<size_t>(workers);
   }
 };
+
+// As many tasks for each worker, of whole pairs of at most `most` groups.
+void cut_evenly(int64_t groups, int64_t most, int workers, AmxCut& c) {
+  const int64_t rounds = divide_up(groups, most * workers);
+  c.large = std::min(most, divide_up(divide_up(groups, rounds * workers), 2) * 2);
+  c.small = c.large;
+  c.large_tasks = c.group_tasks = divide_up(groups, c.large);
+}
+
+// The last task of each worker, and what is left over, in smaller ones.
+void cut_tail(int64_t groups, int64_t most, int workers, AmxCut& c) {
+  c.large = std::min(most, divide_up(divide_up(groups, workers), 2) * 2);
+  c.small = std::max<int64_t>(c.large / 4 * 2, 2);
+  c.large_tasks = std::max<int64_t>(groups / c.large - workers, 0);
+  c.group_tasks = c.large_tasks + divide_up(groups - c.large_tasks * c.large, c.small);
+}
 
 AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
   AmxCut c{};
   c.tiles = divide_up(rows, kAmxTokens);
   c.block_tiles = std::min(c.tiles, s.blocking.tiles);
   c.block_tasks = divide_up(c.tiles, c.block_tiles);
-  int64_t most;
-  if (c.tiles <= kAmxFewTiles) {
-    most = static_cast<int64_t>(kFewTaskBytes / s.group_bytes) / 4 * 4;
-  } else {
-    const auto one = static_cast<int64_t>(kTile) * c.block_tiles * s.weights;
-    most = std::min(s.blocking.groups, static_cast<int64_t>(s.blocking.sums_bytes) / one);
-  }
-  most = std::clamp<int64_t>(most, 2, s.blocking.groups);
-  // As many tasks for each worker, of whole pairs.
-  const int64_t rounds = divide_up(s.groups, most * workers);
-  c.groups = std::min(most, divide_up(divide_up(s.groups, rounds * workers), 2) * 2);
-  c.group_tasks = divide_up(s.groups, c.groups);
   c.x_bytes = static_cast<size_t>(c.tiles * s.steps) * kTile;
+  if (c.tiles <= kAmxFewTiles) {
+    const auto most = static_cast<int64_t>(kFewTaskBytes / s.group_bytes) / 4 * 4;
+    cut_evenly(s.groups, std::clamp<int64_t>(most, 2, s.blocking.groups), workers, c);
+  } else {
+    const size_t one = kTile * static_cast<size_t>(c.block_tiles * s.weights);
+    const auto fit = static_cast<int64_t>(s.blocking.sums_bytes / one);
+    // Activations that stay in the second cache need no reuse within a task.
+    const bool near = static_cast<size_t>(c.block_tiles * s.steps) * kTile <= kNearBytes;
+    cut_tail(s.groups, std::clamp<int64_t>(fit, 2, near ? kNearGroups : s.blocking.groups) / 2 * 2,
+             workers, c);
+  }
   c.panel_bytes = amx_panel_bytes(s.stretch, s.blocking.panel_groups);
-  c.sums_bytes = static_cast<size_t>(s.weights * c.groups * c.block_tiles) * kTile;
+  c.sums_bytes = static_cast<size_t>(s.weights * c.large * c.block_tiles) * kTile;
   return c;
 }
 
@@ -98,10 +121,10 @@ class AmxLinearKernel final : public Kernel {
                 int64_t task) const {
     std::byte* own = args.workspace + cut.x_bytes +
                      (cut.panel_bytes + cut.sums_bytes) * static_cast<size_t>(worker);
-    const int64_t group = task % cut.group_tasks * cut.groups;
+    const int64_t part = task % cut.group_tasks, group = cut.group_begin(part);
     AmxTask t;
     t.weights = s_.weights;
-    t.groups = std::min(cut.groups, s_.groups - group);
+    t.groups = std::min(cut.group_count(part), s_.groups - group);
     t.group_bytes = s_.group_bytes;
     for (int w = 0; w < s_.weights; ++w)
       t.weight[w] =
@@ -165,11 +188,12 @@ class AmxLinear final : public CpuTactic {
 
   size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
     const AmxShape shape = shape_of(s);
-    size_t most = 0;  // the cut changes at few tokens: the largest up to this many
-    for (const int64_t n : {std::min<int64_t>(tokens, kAmxFewTiles * kAmxTokens), tokens})
-      most = std::max(
-          most,
-          cut_work(shape, std::max<int64_t>(n, 1), target_.workers).workspace(target_.workers));
+    // A smaller number of tokens may be cut into tasks of more groups.
+    const int64_t tiles = divide_up(std::max<int64_t>(tokens, 1), kAmxTokens);
+    size_t most = cut_work(shape, tiles * kAmxTokens, target_.workers).workspace(target_.workers);
+    for (int64_t n = std::min(tiles, blocking_.tiles); n > 0; --n)
+      most = std::max(most,
+                      cut_work(shape, n * kAmxTokens, target_.workers).workspace(target_.workers));
     return most;
   }
   std::string_view weight_layout(const OpSignature&, int input) const override {
@@ -178,7 +202,7 @@ class AmxLinear final : public CpuTactic {
   }
   // Per step and group: its bytes from memory, its widening, its products with each token tile.
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
-    constexpr double kBytesPerUs = 16000, kWidenUs = 0.03, kProductUs = 0.01, kPackUs = 1e-4;
+    constexpr double kBytesPerUs = 16000, kWidenUs = 0.03, kProductUs = 0.015, kPackUs = 1e-4;
     const AmxShape shape = shape_of(s);
     const auto tiles = static_cast<double>(divide_up(std::max<int64_t>(tokens, 1), kAmxTokens));
     const double groups = static_cast<double>(shape.groups) * shape.weights;
@@ -224,7 +248,9 @@ class AmxLinear final : public CpuTactic {
     r.k = w.shape[1].size;
     r.groups = divide_up(r.n, kGroupRows);
     r.steps = divide_up(r.k, kAmxStep);
-    r.stretch = divide_up(r.steps, divide_up(r.steps, blocking_.stretch));
+    // A single stretch needs no sums twice: it may be longer by a quarter.
+    const bool one = r.steps <= blocking_.stretch * 5 / 4;
+    r.stretch = one ? r.steps : divide_up(r.steps, divide_up(r.steps, blocking_.stretch));
     r.blocking = blocking_;
     r.group_bytes = rows16_group_bytes(w.dtype, r.k);
     return r;

@@ -9,7 +9,7 @@ void add_amx_linear(CpuRegistry& r);
 
 // How the work is cut for the caches.
 struct AmxBlocking {
-  int64_t stretch = 22;           // steps of 32 inputs that a panel has
+  int64_t stretch = 16;           // steps of 32 inputs that a panel has
   int64_t panel_groups = 2;       // and groups, even: 1 KiB for each step and group
   int64_t tiles = 32;             // token tiles whose sums are kept at once
   size_t sums_bytes = 512 << 10;  // of these sums in one task, in the second cache
