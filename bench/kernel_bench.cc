@@ -166,10 +166,10 @@ class Bench {
         TimerOptions t;
         t.context = o_.context;
         t.kv_dtype = c.signature.op == Op::attention ? c.dtype : DType::f16;
-        t.rounds = o_.rounds;
+        t.race.min_rounds = t.race.max_rounds = o_.rounds;
         TacticTimer timer(*backend_, *source_, c.signature, weights, t);
         for (const Tactic* tactic : tactics_of(c))
-          report(row_of(c, *tactic, tokens, timer.time({tactic}, tokens).begin()->second));
+          report(row_of(c, *tactic, tokens, timer.time({tactic}, tokens).us.begin()->second));
       }
     }
   }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 #include <thread>
 
 #include "backend/cpu/cpu_backend.h"
@@ -42,15 +43,20 @@ class Reader {
  public:
   Reader(Backend& backend, size_t bytes)
       : backend_(backend),
-        loop_(read_loop(parse_isa(backend.properties().isa))),
+        loops_(read_loops(parse_isa(backend.properties().isa))),
         bytes_(bytes / 4096 * 4096),
         buffer_(backend.allocate(bytes)) {
     shares([](std::byte* p, size_t n) { std::memset(p, 1, n); });
   }
+  // Of the faster loop.
   double us() {
-    const auto begin = Clock::now();
-    shares(loop_);
-    return us_since(begin);
+    double best = std::numeric_limits<double>::max();
+    for (const ReadLoop loop : loops_) {
+      const auto begin = Clock::now();
+      shares(loop);
+      best = std::min(best, us_since(begin));
+    }
+    return best;
   }
 
  private:
@@ -62,7 +68,7 @@ class Reader {
     });
   }
   Backend& backend_;
-  const ReadLoop loop_;
+  const std::vector<ReadLoop> loops_;
   const size_t bytes_;
   Backend::Buffer buffer_;
 };

@@ -17,7 +17,6 @@ using Clock = std::chrono::steady_clock;
 // The loops of the best level in use; null: no such loop there.
 PeakLoops loops_of(const CpuTarget& t) {
   PeakLoops p;
-  p.read = read_loop(t.isa);
   p.f32 = peak_f32_sse2;
   if (t.has(Isa::avx2)) p.f32 = peak_f32_avx2, p.int8 = peak_int8_avx2;
   if (t.has(Isa::avx512)) p.f32 = peak_f32_avx512;
@@ -28,7 +27,7 @@ PeakLoops loops_of(const CpuTarget& t) {
 }
 
 struct Job {
-  const PeakLoops* loops;
+  ReadLoop read = nullptr;
   double (*compute)(int64_t) = nullptr;  // returns operations done
   std::byte* buffer = nullptr;
   size_t bytes = 0;
@@ -38,7 +37,7 @@ struct Job {
 void read_share(void* context, CpuExec& e) {
   const Job& j = *static_cast<const Job*>(context);
   const WorkRange r = share(static_cast<int64_t>(j.bytes), e.worker, e.workers, 4096);
-  j.loops->read(j.buffer + r.begin, static_cast<size_t>(r.end - r.begin));
+  j.read(j.buffer + r.begin, static_cast<size_t>(r.end - r.begin));
   j.done[e.worker] = static_cast<double>(r.end - r.begin);
 }
 
@@ -76,9 +75,10 @@ double best_rate(WorkerPool& pool, WorkerPool::Job job, Job& j, std::vector<doub
 
 }  // namespace
 
-ReadLoop read_loop(Isa isa) {
-  if (isa >= Isa::avx512) return peak_read_avx512;
-  return isa >= Isa::avx2 ? peak_read_avx2 : peak_read_sse2;
+std::vector<ReadLoop> read_loops(Isa isa) {
+  if (isa >= Isa::avx512) return {peak_read_avx512, peak_read_streams_avx512};
+  if (isa >= Isa::avx2) return {peak_read_avx2, peak_read_streams_avx2};
+  return {peak_read_sse2};
 }
 
 DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target,
@@ -90,11 +90,15 @@ DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target,
   const size_t bytes = std::clamp<size_t>(8 * target.l3_bytes, 512u << 20, 2048u << 20);
   const std::unique_ptr<std::byte[], Unmap> buffer(map_memory(bytes, nodes), Unmap{bytes});
   if (buffer == nullptr) fail("cannot allocate {} MiB to measure memory with", bytes >> 20);
-  Job j{&loops, nullptr, buffer.get(), bytes, done.data()};
+  Job j{nullptr, nullptr, buffer.get(), bytes, done.data()};
   pool.run(touch_share, &j);
 
   DeviceLimits limits;
-  limits.read_gb_s = best_rate(pool, read_share, j, done, 9);
+  for (int round = 0; round < 9; ++round)
+    for (const ReadLoop loop : read_loops(target.isa)) {
+      j.read = loop;
+      limits.read_gb_s = std::max(limits.read_gb_s, best_rate(pool, read_share, j, done, 1));
+    }
   const auto peak = [&](double (*compute)(int64_t)) {
     j.compute = compute;
     return compute == nullptr ? 0.0 : best_rate(pool, compute_share, j, done, 30);

@@ -12,9 +12,9 @@ namespace tokamak {
 DeviceLimits measure_cpu_limits(WorkerPool& pool, const CpuTarget& target,
                                 const std::vector<int>& nodes = {});
 
-// The fastest loop of a level that reads every cache line of [p, p + bytes), bytes a multiple of
-// 4096.
+// The loops of a level that read every cache line of [p, p + bytes), bytes a multiple of 4096: one
+// after the other, and in several streams. Which is the faster depends on the machine.
 using ReadLoop = void (*)(const std::byte* p, size_t bytes);
-ReadLoop read_loop(Isa isa);
+std::vector<ReadLoop> read_loops(Isa isa);
 
 }  // namespace tokamak

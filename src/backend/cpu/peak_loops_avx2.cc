@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/peak_loops.h"
+#include "backend/cpu/read_streams.h"
 
 namespace tokamak {
 
@@ -10,6 +11,18 @@ void peak_read_avx2(const std::byte* p, size_t bytes) {
   for (size_t i = 0; i < bytes / 32; i += 8)
     for (size_t j = 0; j < 8; ++j) sum[j] = _mm256_xor_si256(sum[j], _mm256_loadu_si256(v + i + j));
   for (__m256i& s : sum) asm volatile("" ::"x"(s));
+}
+
+void peak_read_streams_avx2(const std::byte* p, size_t bytes) {
+  __m256i sum[4] = {};
+  const size_t done = read_streams(
+      p, bytes, [&](const std::byte* q) __attribute__((always_inline)) {
+        const auto* v = reinterpret_cast<const __m256i*>(q);
+        for (size_t j = 0; j < kReadStep / sizeof(__m256i); ++j)
+          sum[j % 4] = _mm256_xor_si256(sum[j % 4], _mm256_loadu_si256(v + j));
+      });
+  for (__m256i& s : sum) asm volatile("" ::"x"(s));
+  peak_read_avx2(p + done, bytes - done);
 }
 
 double peak_f32_avx2(int64_t rounds) {
