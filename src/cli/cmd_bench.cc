@@ -33,6 +33,8 @@ struct Case {
 struct Result {
   Case c;
   double latency_ms, ttft_ms;  // medians over the runs
+  // Time per output token after the first, of one sequence.
+  double tpot_ms() const { return c.output > 1 ? (latency_ms - ttft_ms) / (c.output - 1) : 0; }
   double tokens_per_s() const { return c.batch * c.output / latency_ms * 1e3; }
   double prefill_tokens_per_s() const { return c.batch * c.input / ttft_ms * 1e3; }
   double decode_tokens_per_s() const {
@@ -109,10 +111,27 @@ Json to_json(const Result& r) {
           {"output_length", r.c.output},
           {"latency_ms", r.latency_ms},
           {"ttft_ms", r.ttft_ms},
+          {"tpot_ms", r.tpot_ms()},
           {"tokens_per_s", r.tokens_per_s()},
           {"prefill_tokens_per_s", r.prefill_tokens_per_s()},
           {"decode_tokens_per_s", r.decode_tokens_per_s()},
           {"peak_mem_gb", peak_memory_gb()}};
+}
+
+// What the figures mean; all times are medians over the runs.
+Json formulas() {
+  return {{"ttft_ms", "from the request to the first token of the batch's last sequence"},
+          {"tpot_ms", "(latency_ms - ttft_ms) / (output_length - 1)"},
+          {"tokens_per_s", "batch_size * output_length / latency"},
+          {"prefill_tokens_per_s", "batch_size * input_length / ttft"},
+          {"decode_tokens_per_s", "batch_size * (output_length - 1) / (latency - ttft)"}};
+}
+
+void print_formulas() {
+  std::puts("Formulas (times are medians over the runs):");
+  const Json all = formulas();
+  for (const auto& [figure, formula] : all.items())
+    std::printf("  %-21s = %s\n", figure.c_str(), formula.get<std::string>().c_str());
 }
 
 int bench(const BenchOptions& o) {
@@ -129,13 +148,18 @@ int bench(const BenchOptions& o) {
     if (o.json) continue;
     std::printf(
         "[BENCHMARK] batch_size %ld input_length %ld output_length %ld latency(ms) %.2f "
-        "tokensPerSec %.2f ttft(ms) %.2f prefillTokensPerSec %.1f decodeTokensPerSec %.1f "
+        "tokensPerSec %.2f ttft(ms) %.2f tpot(ms) %.3f prefillTokensPerSec %.1f decodeTokensPerSec "
+        "%.1f "
         "peak_mem(gb) %.2f\n",
-        c.batch, c.input, c.output, r.latency_ms, r.tokens_per_s(), r.ttft_ms,
+        c.batch, c.input, c.output, r.latency_ms, r.tokens_per_s(), r.ttft_ms, r.tpot_ms(),
         r.prefill_tokens_per_s(), r.decode_tokens_per_s(), peak_memory_gb());
     std::fflush(stdout);
   }
-  if (o.json) std::puts(Json{{"model", model.path()}, {"cases", all}}.dump(2).c_str());
+  if (o.json)
+    std::puts(
+        Json{{"model", model.path()}, {"cases", all}, {"formulas", formulas()}}.dump(2).c_str());
+  else
+    print_formulas();
   return 0;
 }
 

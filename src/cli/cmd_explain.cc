@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -15,6 +14,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/tuning_table.h"
 #include "runtime/session.h"
 
 namespace tokamak::cli {
@@ -187,19 +187,6 @@ void print(const Json& report) {
       100 * report["accounted_part"].get<double>(), report["floor_us"].get<double>());
 }
 
-void print_losers(const Plan& plan) {
-  std::map<std::string, bool> seen;
-  for (const PlanStep& step : plan.steps)
-    for (const TacticChoice& c : step.choices) {
-      if (c.losers.empty() ||
-          !seen.emplace(plan.signature(step).key() + std::to_string(c.bucket), true).second)
-        continue;
-      fmt::print("{} ≤{} tokens: {} {:.1f} us", step.name, c.bucket, c.tactic, c.us);
-      for (const auto& [tactic, us] : c.losers) fmt::print("; {} {:.1f}", tactic, us);
-      fmt::print("\n");
-    }
-}
-
 int explain(ExplainOptions o) {
   if (o.tokens == 0) o.tokens = 1;
   LLM llm(o.model.path(), o.model.llm);
@@ -217,7 +204,10 @@ int explain(ExplainOptions o) {
   fmt::print("{} x {} tokens after a context of {}, on {}\n\n", o.batch, o.tokens, o.context,
              session.backend().properties().name);
   print(json);
-  if (o.verbose) print_losers(session.plan());
+  if (o.verbose)
+    fmt::print("\nThis step as it was tuned\n{}\nEvery step size\n{}",
+               step_losers_table(session.plan(), o.batch * o.tokens, o.batch),
+               losers_table(session.plan()));
   return 0;
 }
 

@@ -106,6 +106,24 @@ TEST_F(Pipeline, SecondBuildWithTheTimingCacheIsByteIdentical) {
   EXPECT_EQ(test::file_text(path("timing.cache")), cache);
 }
 
+TEST_F(Pipeline, BuildAndExplainNameWinnersAndLosers) {
+  ASSERT_EQ(convert("llama").code, 0);
+  for (const bool known : {false, true}) {  // times measured now, and those of the cache
+    const Outcome built = build({"--timing_cache", path("timing.cache"), "--overwrite"});
+    ASSERT_EQ(built.code, 0);
+    EXPECT_THAT(built.err, testing::HasSubstr("largest step"));
+    EXPECT_THAT(built.err, testing::ContainsRegex(known ? " 0 were timed" : " 0 known from"));
+    const Outcome explained = tokamak_cli({"explain", path("engine"), "--verbose"});
+    ASSERT_EQ(explained.code, 0) << explained.err;
+    EXPECT_THAT(explained.out, testing::HasSubstr("This step as it was tuned"));
+    EXPECT_THAT(explained.out, testing::ContainsRegex(" timed"));
+    const size_t table = explained.out.find("Every step size");
+    ASSERT_NE(table, std::string::npos);
+    for (const char* bucket : {"≤1 tokens", "≤8 tokens", "≤1 rows"})
+      EXPECT_NE(explained.out.find(bucket, table), std::string::npos) << bucket;
+  }
+}
+
 TEST_F(Pipeline, BadInputIsOneLineAndLeavesNothing) {
   const Outcome unknown =
       tokamak_cli({"convert", "--model_dir", path("nowhere"), "--output_dir", path("ckpt")});
