@@ -48,19 +48,22 @@ struct AmxCut {
 };
 
 // As many tasks for each worker, of whole pairs of at most `most` groups.
-void cut_evenly(int64_t groups, int64_t most, int workers, AmxCut& c) {
+int64_t even_share(int64_t groups, int64_t most, int workers) {
   const int64_t rounds = divide_up(groups, most * workers);
-  c.large = std::min(most, divide_up(divide_up(groups, rounds * workers), 2) * 2);
-  c.small = c.large;
+  return std::min(most, divide_up(divide_up(groups, rounds * workers), 2) * 2);
+}
+void cut_evenly(int64_t groups, int64_t most, int workers, AmxCut& c) {
+  c.large = c.small = even_share(groups, most, workers);
   c.large_tasks = c.group_tasks = divide_up(groups, c.large);
 }
 
 // The last task of each worker, and what is left over, in smaller ones.
 void cut_tail(int64_t groups, int64_t most, int workers, AmxCut& c) {
   c.large = std::min(most, divide_up(divide_up(groups, workers), 2) * 2);
-  c.small = std::max<int64_t>(c.large / 4 * 2, 2);
   c.large_tasks = std::max<int64_t>(groups / c.large - workers, 0);
-  c.group_tasks = c.large_tasks + divide_up(groups - c.large_tasks * c.large, c.small);
+  const int64_t tail = groups - c.large_tasks * c.large;
+  c.small = even_share(tail, std::max<int64_t>(c.large / 4 * 2, 2), workers);
+  c.group_tasks = c.large_tasks + divide_up(tail, c.small);
 }
 
 AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
