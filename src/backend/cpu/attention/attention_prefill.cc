@@ -80,7 +80,7 @@ void TunedAttention::load_queries(const LaunchArgs& args, const Scratch& w,
     if (pairs)
       kernels_.pairs->pack_query(head, w.k, a_.head_dim, static_cast<float>(a_.softcap),
                                  reinterpret_cast<uint16_t*>(w.q) + r * (pair_elems(a_) / kLanes),
-                                 w.start + r * 16);
+                                 w.start + r);
     else if (r % 16 == 15)
       for (int64_t d = 0; d < a_.head_dim; d += 16)
         kernels_.transpose(w.heads + d, ld, w.q + r / kLanes * kLanes * ld + d * 16, 16);
@@ -136,8 +136,8 @@ void TunedAttention::float_chunk(const StepContext& step, const Scratch& w,
   }
 }
 
-// A few tiles of keys, packed once, against all rows: those of two vectors stay in the first cache
-// while the tiles pass.
+// A few tiles of keys, packed once, against all rows. Either stay in the first cache while the
+// others pass.
 void TunedAttention::pair_chunk(const StepContext& step, const Scratch& w,
                                 const AttentionItem& item, int64_t begin, int64_t end) const {
   const int64_t ld = padded_head(a_.head_dim), vector = pair_elems(a_);
@@ -153,19 +153,24 @@ void TunedAttention::pair_chunk(const StepContext& step, const Scratch& w,
   t.steps = static_cast<int>(width / 32);
   t.scores = w.scores, t.weights = w.weights, t.fresh = w.fresh;
   t.softcap = static_cast<float>(a_.softcap);
-  for (int64_t r = 0; r < rows; r += 2 * kLanes) {
+  const auto meet = [&](int64_t r, int64_t key) {
+    if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
+             static_cast<float>(a_.window), 32, t.mask, t.keys))
+      return;
     t.vectors = rows - r > kLanes ? 2 : 1;
+    t.mask.places = w.places + r;
     t.q = reinterpret_cast<const uint16_t*>(w.q) + r * width;
-    t.start = w.start + r * 16, t.sum = w.sum + r * 16, t.out = w.out + r / kLanes * vector;
-    for (int64_t key = begin; key < end; key += kPairTile) {
-      if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
-               static_cast<float>(a_.window), 32, t.mask, t.keys))
-        continue;
-      t.mask.places = w.places + r;
-      t.k = w.pair_k + (key - begin) * width, t.v = w.pair_v + (key - begin) * width;
-      kernels_.pairs->tile(t);
-    }
-  }
+    t.k = w.pair_k + (key - begin) * width, t.v = w.pair_v + (key - begin) * width;
+    t.start = w.start + r, t.sum = w.sum + r * 16, t.out = w.out + r / kLanes * vector;
+    kernels_.pairs->tile(t);
+  };
+  // What is larger passes: rows of small heads, keys of large ones.
+  if (t.steps <= 2)
+    for (int64_t key = begin; key < end; key += kPairTile)
+      for (int64_t r = 0; r < rows; r += 2 * kLanes) meet(r, key);
+  else
+    for (int64_t r = 0; r < rows; r += 2 * kLanes)
+      for (int64_t key = begin; key < end; key += kPairTile) meet(r, key);
 }
 
 void TunedAttention::finish_prefill(const LaunchArgs& args, const Scratch& w,

@@ -50,7 +50,7 @@ struct TunedAttention::Scratch {
     pair_k = reinterpret_cast<uint16_t*>(take(chunk));
     pair_v = reinterpret_cast<uint16_t*>(take(chunk));
     weights = reinterpret_cast<uint16_t*>(take(pairs ? tile * 32 / 2 : 0));
-    start = take(pairs ? rows * 16 : 0), fresh = take(pairs ? 32 * 16 : 0);
+    start = take(pairs ? rows : 0), fresh = take(pairs ? 32 * 16 : 0);
     return at - begin;
   }
 };

@@ -91,7 +91,7 @@ void pack_query(const float* query, const float* key, int64_t head_dim, float so
   }
   F16x own = simd::set1(simd::sum(product));
   if (softcap > 0) own = capped(own, softcap);
-  simd::store(start, simd::sub(simd::set1(kWeightOne), own));
+  *start = kWeightOne - _mm512_cvtss_f32(own.v);
 }
 
 // Keys of place 2 j and 2 j + 1 in a row of weights: as packing scores to 16 bits leaves them.
@@ -126,21 +126,15 @@ void pack_keys(const float* k, const float* v, int64_t ld, int keys, int64_t hea
       }
 }
 
-// scores[V * 16 rows][32 keys] above what each row starts with (null: zero)
+// scores[V * 16 rows][32 keys]
 template <int V>
-TOKAMAK_INLINE void block_scores(const PairTile& t, int block, const float* start, float* scores) {
+TOKAMAK_INLINE void block_scores(const PairTile& t, int block, float* scores) {
   const int64_t keys = int64_t{t.steps} * kTileElems;
   const uint16_t* k = t.k + 2 * block * keys;
   const size_t row = static_cast<size_t>(t.steps) * 64;
-  if (start != nullptr) {
-    tiles::load<0>(start);
-    tiles::load<1>(start);
-    if (V == 2) tiles::load<2>(start + 256), tiles::load<3>(start + 256);
-  } else {
-    tiles::zero<0>();
-    tiles::zero<1>();
-    if (V == 2) tiles::zero<2>(), tiles::zero<3>();
-  }
+  tiles::zero<0>();
+  tiles::zero<1>();
+  if (V == 2) tiles::zero<2>(), tiles::zero<3>();
   for (int64_t s = 0; s < t.steps; ++s) {
     tiles::load<4>(t.q + s * 32, row);
     tiles::load<6>(k + s * kTileElems);
@@ -182,46 +176,49 @@ TOKAMAK_INLINE void cap_scores(const PairTile& t, float* scores) {
   for (int r = 0; r < t.vectors * 16; ++r)
     for (int j = 0; j < kBlock; j += 16) {
       float* s = scores + r * kBlock + j;
-      simd::store(s, simd::add(capped(simd::load(s), t.softcap), simd::load(t.start + r * 16)));
+      simd::store(s, capped(simd::load(s), t.softcap));
     }
 }
 
-// Scores of a block become weights, and their sums go on.
+// A row's scores of a block become weights, and their sum goes on from `before` to t.fresh.
+template <bool kMasked>
+TOKAMAK_INLINE void row_weights(const PairTile& t, int block, int r, const float* scores,
+                                const float* before, uint16_t* weights) {
+  const __m512i none = _mm512_set1_epi32(-(1 << 20));
+  const __m512 start = _mm512_set1_ps(t.start[r]);
+  const __m512 a = _mm512_add_ps(start, _mm512_loadu_ps(scores + r * kBlock));
+  const __m512 b = _mm512_add_ps(start, _mm512_loadu_ps(scores + r * kBlock + 16));
+  __m512i lo, hi;
+  if (kMasked) {
+    const uint32_t seen = seen_by(t.mask, r, block);
+    lo = _mm512_mask_cvtps_epi32(none, static_cast<__mmask16>(seen), a);
+    hi = _mm512_mask_cvtps_epi32(none, static_cast<__mmask16>(seen >> 16), b);
+  } else {
+    lo = _mm512_cvtps_epi32(a);
+    hi = _mm512_cvtps_epi32(b);
+  }
+  const __m512i x = _mm512_max_epi16(_mm512_packs_epi32(lo, hi), _mm512_setzero_si512());
+  const __m512i bend = _mm512_permutexvar_epi16(_mm512_srli_epi16(x, 2), _mm512_load_si512(kBend));
+  const __m512i p = _mm512_sub_epi16(x, bend);
+  _mm512_storeu_si512(weights + r * kBlock, p);
+  _mm512_storeu_ps(t.fresh + r * 16, add_pairs(_mm512_loadu_ps(before + r * 16), p));
+}
+
 template <int V, bool kMasked>
 TOKAMAK_INLINE void block_weights(const PairTile& t, int block, const float* scores) {
-  const __m512i bend = _mm512_load_si512(kBend);
-  const __m512i none = _mm512_set1_epi32(-(1 << 20)), zero = _mm512_setzero_si512();
-  uint16_t* weights = t.weights + block * 32 * kBlock;
   const float* before = block == 0 ? t.sum : t.fresh;
 #pragma GCC unroll 4
-  for (int r = 0; r < V * 16; ++r) {
-    const __m512 a = _mm512_loadu_ps(scores + r * kBlock);
-    const __m512 b = _mm512_loadu_ps(scores + r * kBlock + 16);
-    __m512i lo, hi;
-    if (kMasked) {
-      const uint32_t seen = seen_by(t.mask, r, block);
-      lo = _mm512_mask_cvtps_epi32(none, static_cast<__mmask16>(seen), a);
-      hi = _mm512_mask_cvtps_epi32(none, static_cast<__mmask16>(seen >> 16), b);
-    } else {
-      lo = _mm512_cvtps_epi32(a);
-      hi = _mm512_cvtps_epi32(b);
-    }
-    const __m512i x = _mm512_max_epi16(_mm512_packs_epi32(lo, hi), zero);
-    const __m512i p = _mm512_sub_epi16(x, _mm512_permutexvar_epi16(_mm512_srli_epi16(x, 2), bend));
-    _mm512_storeu_si512(weights + r * kBlock, p);
-    _mm512_storeu_ps(t.fresh + r * 16, add_pairs(_mm512_loadu_ps(before + r * 16), p));
-  }
+  for (int r = 0; r < V * 16; ++r)
+    row_weights<kMasked>(t, block, r, scores, before, t.weights + block * 32 * kBlock);
 }
 
 // Weights of all keys of the tile, the next block's scores on their way meanwhile.
 template <int V>
 TOKAMAK_INLINE void tile_weights(const PairTile& t) {
-  const float* start = t.softcap > 0 ? nullptr : t.start;
-  block_scores<V>(t, 0, start, t.scores);
+  block_scores<V>(t, 0, t.scores);
   for (int b = 0; b < t.keys / kBlock; ++b) {
     float* scores = t.scores + b % 2 * 32 * kBlock;
-    if (b + 1 < t.keys / kBlock)
-      block_scores<V>(t, b + 1, start, t.scores + (b + 1) % 2 * 32 * kBlock);
+    if (b + 1 < t.keys / kBlock) block_scores<V>(t, b + 1, t.scores + (b + 1) % 2 * 32 * kBlock);
     if (t.softcap > 0) cap_scores(t, scores);
     if (must_mask(t, b))
       block_weights<V, true>(t, b, scores);
@@ -240,7 +237,7 @@ __attribute__((noinline)) void move_offsets(const PairTile& t) {
   float top[V * 16];
   for (float& x : top) x = kMaskedScore;
   for (int b = 0; b < t.keys / kBlock; ++b) {
-    block_scores<V>(t, b, nullptr, t.scores);
+    block_scores<V>(t, b, t.scores);
     for (int r = 0; r < V * 16; ++r) {
       const uint32_t seen = seen_by(t.mask, r, b);
       F16x s[2] = {simd::load(t.scores + r * kBlock), simd::load(t.scores + r * kBlock + 16)};
@@ -256,8 +253,8 @@ __attribute__((noinline)) void move_offsets(const PairTile& t) {
   for (int r = 0; r < V * 16; ++r) {
     if (!out_of_range(t.fresh + r * 16)) continue;
     const float start = kWeightOne - top[r];
-    const F16x factor = simd::exp(simd::set1((start - t.start[r * 16]) / kPairUnit));
-    simd::store(t.start + r * 16, simd::set1(start));
+    const F16x factor = simd::exp(simd::set1((start - t.start[r]) / kPairUnit));
+    t.start[r] = start;
     simd::store(t.sum + r * 16, simd::mul(simd::load(t.sum + r * 16), factor));
     float* out = t.out + int64_t{r / 16} * 2 * t.steps * 256 + r % 16 * 16;
     for (int d = 0; d < 2 * t.steps; ++d, out += 256)
@@ -307,8 +304,111 @@ void pair_tile_of(const PairTile& t) {
   for (int s = 0; s < t.steps; ++s) step_values<V>(t, s);
 }
 
+// What the tile unit does while a block's scores become weights: the next block's scores and the
+// output of the block before.
+struct Meanwhile {
+  const uint16_t *q, *k;  // k null: no scores
+  float* scores;
+  const uint16_t *p, *v;  // p null: no output
+};
+
+// Part I of eight of it, for heads of one or two steps. Tiles 0 … 3 hold the output.
+template <int kSteps, int I>
+TOKAMAK_INLINE void meanwhile(const Meanwhile& m) {
+  constexpr int kStep = I / 2 % 2, kGroup = I % 2;
+  if (I < 2 * kSteps && m.k != nullptr) {
+    if (I == 0) tiles::zero<4>(), tiles::zero<5>();
+    if (kGroup == 0) tiles::load<6>(m.q + kStep * 32, kSteps * 64);
+    tiles::load<7>(m.k + (kGroup * kSteps + kStep) * kTileElems);
+    tiles::dot_bf16<4 + kGroup, 6, 7>();
+  }
+  if (I >= 4 && I < 4 + 2 * kSteps && m.p != nullptr) {
+    if (I == 4) tiles::load<6>(m.p);
+    tiles::load<7>(m.v + (I - 4) * kTileElems);
+    tiles::dot_bf16<I % 4, 6, 7>();
+  }
+  if (I >= 6 && m.k != nullptr) tiles::store<4 + kGroup>(m.scores + kGroup * 16, 128);
+}
+
+template <int kSteps>
+TOKAMAK_INLINE void meanwhile_all(const Meanwhile& m) {
+  meanwhile<kSteps, 0>(m), meanwhile<kSteps, 1>(m), meanwhile<kSteps, 2>(m);
+  meanwhile<kSteps, 3>(m), meanwhile<kSteps, 4>(m), meanwhile<kSteps, 5>(m);
+  meanwhile<kSteps, 6>(m), meanwhile<kSteps, 7>(m);
+}
+
+// Weights of a block for one vector of rows, between them the tile unit's work: neither waits for
+// the other, nor for a far-looking processor.
+template <int kSteps, bool kMasked>
+TOKAMAK_INLINE void narrow_block(const PairTile& t, int block, const float* scores,
+                                 uint16_t* weights, const Meanwhile& m) {
+  const float* before = block == 0 ? t.sum : t.fresh;
+  const float* next = t.out + int64_t{t.steps} * 512 + block * 256;  // of the next rows
+  const auto two_rows = [&](int r) __attribute__((always_inline)) {
+    for (int i = r; i < r + 2; ++i) {
+      __builtin_prefetch(next + i * 16, 1, 3);
+      row_weights<kMasked>(t, block, i, scores, before, weights);
+    }
+  };
+  meanwhile<kSteps, 0>(m), two_rows(0), meanwhile<kSteps, 1>(m), two_rows(2);
+  meanwhile<kSteps, 2>(m), two_rows(4), meanwhile<kSteps, 3>(m), two_rows(6);
+  meanwhile<kSteps, 4>(m), two_rows(8), meanwhile<kSteps, 5>(m), two_rows(10);
+  meanwhile<kSteps, 6>(m), two_rows(12), meanwhile<kSteps, 7>(m), two_rows(14);
+}
+
+// Heads of up to 64: the output of a vector of rows stays in tile registers while the keys pass.
+// False where weights left the range; then nothing is changed.
+template <int kSteps>
+TOKAMAK_INLINE bool narrow_try(const PairTile& t) {
+  const int blocks = t.keys / kBlock;
+  const auto k = [&](int b) { return t.k + b * 2 * kSteps * kTileElems; };
+  const auto v = [&](int b) { return t.v + b * 2 * kSteps * kTileElems; };
+  const auto p = [&](int b) { return t.weights + b % 2 * 16 * kBlock; };
+  const auto s = [&](int b) { return t.scores + b % 2 * 16 * kBlock; };
+  tiles::load<0>(t.out);
+  tiles::load<1>(t.out + 256);
+  if (kSteps == 2) tiles::load<2>(t.out + 512), tiles::load<3>(t.out + 768);
+  meanwhile_all<kSteps>({t.q, k(0), s(0), nullptr, nullptr});
+  for (int b = 0; b < blocks; ++b) {
+    const bool last = b + 1 == blocks;
+    const Meanwhile m{t.q, last ? nullptr : k(b + 1), s(b + 1), b == 0 ? nullptr : p(b - 1),
+                      v(b - 1)};
+    if (must_mask(t, b))
+      narrow_block<kSteps, true>(t, b, s(b), p(b), m);
+    else
+      narrow_block<kSteps, false>(t, b, s(b), p(b), m);
+  }
+  bool out = false;
+  for (int r = 0; r < 16; ++r) out |= out_of_range(t.fresh + r * 16);
+  if (out) return false;
+  __builtin_memcpy(t.sum, t.fresh, sizeof(float) * 16 * 16);
+  meanwhile_all<kSteps>({t.q, nullptr, nullptr, p(blocks - 1), v(blocks - 1)});
+  tiles::store<0>(t.out);
+  tiles::store<1>(t.out + 256);
+  if (kSteps == 2) tiles::store<2>(t.out + 512), tiles::store<3>(t.out + 768);
+  return true;
+}
+
+template <int kSteps>
+void narrow_tile(PairTile t) {
+  const int vectors = t.vectors;
+  t.vectors = 1;
+  for (int i = 0; i < vectors; ++i) {
+    if (!narrow_try<kSteps>(t)) {
+      move_offsets<1>(t);
+      narrow_try<kSteps>(t);
+    }
+    t.q += 16 * 32 * kSteps, t.out += 512 * kSteps;
+    t.mask.places += 16, t.start += 16, t.sum += 16 * 16;
+  }
+}
+
 void pair_tile(const PairTile& t) {
-  if (t.vectors == 2)
+  if (t.steps == 1 && t.softcap == 0)
+    narrow_tile<1>(t);
+  else if (t.steps == 2 && t.softcap == 0)
+    narrow_tile<2>(t);
+  else if (t.vectors == 2)
     pair_tile_of<2>(t);
   else
     pair_tile_of<1>(t);

@@ -61,7 +61,7 @@ struct PairTile {
   float* scores = nullptr;      // scratch [2][32 rows][32 keys]
   uint16_t* weights = nullptr;  // scratch [kPairTile / 32][32 rows][32 keys]
   float* fresh = nullptr;       // scratch [32 rows][16]
-  float* start = nullptr;       // [row][16 times the same]: what its scores are added to
+  float* start = nullptr;       // [row]: what its scores are added to
   float* sum = nullptr;         // [row][16 parts]
   float* out = nullptr;         // [vector][2 * steps][16 rows][16], not yet divided by sum
 };
