@@ -209,11 +209,11 @@ struct DigitSums {
   }
 };
 
-// One token's span: its digits as they lie, 32 to a block and digit, and its scale and corrections
-// in columns of the packed tile.
+// One token's span: its digits as they lie, 32 to a block and digit, `gap` bytes between runs, and
+// its scale and corrections in columns of the packed tile.
 template <DType D, int G>
 TOKAMAK_INLINE void quantize_span(const float* row, int64_t blocks, int run, int width,
-                                  int8_t* digits, int32_t* out) {
+                                  int8_t* digits, size_t gap, int32_t* out) {
   constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
   F16x largest = simd::zero(), total = simd::zero();
   for (int64_t i = 0; i < blocks * 32; i += 16) {
@@ -238,6 +238,7 @@ TOKAMAK_INLINE void quantize_span(const float* row, int64_t blocks, int run, int
       }
     sums.store(width, out);
     out += kCorrections<D, G> * width;
+    digits += gap;
   }
   *reinterpret_cast<float*>(out) = nan ? __builtin_nanf("") : top / kLargest;
 }
@@ -272,13 +273,19 @@ void pack_digits(const LinearWeights& m, const float* x, int64_t stride, int tok
   for (int64_t b = k_begin / 32; b < k_end / 32; b += m.span) {
     const int64_t n = k_end / 32 - b < m.span ? k_end / 32 - b : m.span;
     const int64_t words = (digit_words<D, G>(m, b + n) - digit_words<D, G>(m, b)) * width;
+    if (width == 1) {  // its columns are as its digits lie
+      quantize_span<D, G>(x + b * 32, n, m.run, 1, reinterpret_cast<int8_t*>(out),
+                          sizeof(int32_t) * kCorrections<D, G>, out);
+      out += words;
+      continue;
+    }
     if (tokens < width) {
       for (int64_t i = 0; i < words; ++i) out[i] = 0;
       for (int32_t& d : digits) d = 0;
     }
     for (int t = 0; t < tokens; ++t)
       quantize_span<D, G>(x + t * stride + b * 32, n, m.run, width,
-                          reinterpret_cast<int8_t*>(digits + t * kTokenWords), out + t);
+                          reinterpret_cast<int8_t*>(digits + t * kTokenWords), 0, out + t);
     spread_digits<D, G>(digits, kTokenWords, n, m.run, width, out);
     out += words;
   }
