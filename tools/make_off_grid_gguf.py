@@ -4,7 +4,7 @@
   make_off_grid_gguf.py IN.gguf OUT.gguf [--q4_1]
 
 Published small models come as 4-bit files, and encoding those values in 4 bits again loses next to nothing. So
-every channel between two linear layers is scaled by a random factor (up to sqrt 2 either way) on one side and by
+every channel between two linear layers is scaled by a random factor (up to --most either way) on one side and by
 its inverse on the other: norm weights against the columns behind them, rows of v against columns of the attention
 output, rows of up against columns of down. --q4_1 stores the layers' matrices as gguf-py's reference encoder
 (llama.cpp's, without importances) makes Q4_1 of those bfloat16 values. Needs: pip install numpy gguf.
@@ -22,9 +22,9 @@ def bfloat16(x):
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
 
 
-def rescale(weights, layers, heads, kv_heads, random):
+def rescale(weights, layers, heads, kv_heads, spread, random):
     def factors(n):
-        return np.exp2(random.uniform(-0.5, 0.5, n)).astype(np.float32)
+        return np.exp2(random.uniform(-spread, spread, n)).astype(np.float32)
 
     for i in range(layers):
         w = lambda name: weights[f"blk.{i}.{name}.weight"]
@@ -47,13 +47,14 @@ def main():
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--q4_1", action="store_true")
+    parser.add_argument("--most", type=float, default=2**0.5, help="largest factor (default: sqrt 2)")
     args = parser.parse_args()
     reader = gguf.GGUFReader(args.input)
     field = lambda name: reader.fields[name].contents()
     arch = field("general.architecture")
     weights = {t.name: np.array(gguf.dequantize(t.data, t.tensor_type), dtype=np.float32) for t in reader.tensors}
     rescale(weights, field(f"{arch}.block_count"), field(f"{arch}.attention.head_count"),
-            field(f"{arch}.attention.head_count_kv"), np.random.default_rng(1))
+            field(f"{arch}.attention.head_count_kv"), np.log2(args.most), np.random.default_rng(1))
 
     writer = gguf.GGUFWriter(args.output, arch)
     for name, f in reader.fields.items():

@@ -16,7 +16,7 @@ namespace {
 
 struct Flags {
   std::string checkpoint_dir, model_dir, output_dir, qformat, dtype = "auto", eval_text;
-  int64_t eval_ctx = 512;
+  int64_t eval_ctx = 512, eval_windows = 0;
   QuantOptions quant;
   int tp_size = 1, pp_size = 1, workers = 0;
   bool overwrite = false;
@@ -50,9 +50,11 @@ QuantReport quantize(const Flags& f) {
 void evaluate(const Flags& f) {
   LLMOptions o;
   o.workers = f.workers;
+  o.activation_bits = "16";  // only the weights are to differ
   LLM before(f.checkpoint_dir.empty() ? f.model_dir : f.checkpoint_dir, o), after(f.output_dir, o);
   LLM* const models[] = {&after};
-  fmt::print("{}", compare_models(before, models, f.eval_text, f.eval_ctx).at(0).text());
+  fmt::print("{}",
+             compare_models(before, models, f.eval_text, f.eval_ctx, f.eval_windows).at(0).text());
 }
 
 }  // namespace
@@ -78,6 +80,7 @@ Run declare_quantize(CLI::App& app) {
       ->check(CLI::ExistingFile);
   app.add_option("--eval_ctx", f->eval_ctx, "tokens of a window of --eval_text")
       ->capture_default_str();
+  app.add_option("--eval_windows", f->eval_windows, "only its first so many windows; 0: all");
   app.add_flag("--overwrite", f->overwrite, "replace an output directory that exists");
   return [f] {
     print_quant_report(quantize(*f));

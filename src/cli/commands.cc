@@ -28,7 +28,9 @@ constexpr Command kCommands[] = {
     {"quantize", "Checkpoint or published model → checkpoint with int8 or int4 weights",
      "  tokamak quantize --checkpoint_dir ckpt --output_dir ckpt8 --qformat int8_wo\n"
      "  tokamak quantize --model_dir Qwen3-4B --output_dir ckpt4 --qformat int4_wo --group_size 32 "
-     "--has_zero_point --exclude_modules mlp.proj",
+     "--has_zero_point --exclude_modules mlp.proj\n"
+     "  tokamak quantize --checkpoint_dir ckpt --output_dir ckpt4 --qformat int4_wo --eval_text "
+     "wiki.txt --eval_windows 16",
      declare_quantize},
     {"build", "Checkpoint → engine, fused and tuned for this machine",
      "  tokamak build --checkpoint_dir ckpt --output_dir engine\n"
@@ -56,7 +58,10 @@ constexpr Command kCommands[] = {
      "  tokamak eval ppl --model model.gguf --text wiki.txt --ctx 512\n"
      "  tokamak eval ppl --engine_dir engine --text wiki.txt --ctx 1024 --method strided --stride "
      "512\n"
-     "  tokamak eval kl --model ckpt-int4 --reference ckpt --text wiki.txt",
+     "  tokamak eval kl --model ckpt-int4 --reference ckpt --text wiki.txt\n"
+     "  tokamak eval kl --model ckpt-int8 --also ckpt-int4,model.gguf --reference ckpt --text "
+     "wiki.txt --windows 16\n"
+     "  tokamak eval kl --model ckpt --activation_bits 8 --reference ckpt --text wiki.txt",
      declare_eval},
     {"tokenize", "Text to token ids, and back",
      "  tokamak tokenize --model model.gguf --input_text \"Hello world\"\n"

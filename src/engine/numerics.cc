@@ -14,9 +14,6 @@ namespace {
 constexpr std::array<std::string_view, 6> kKindNames = {"qkv",  "attention_out", "gate_up",
                                                         "down", "lm_head",       "other"};
 
-// Of "auto". None yet costs little enough for every kind of weight.
-constexpr std::array<LinearKind, 0> kAutomatic = {};
-
 bool is_linear(const PlanStep& step) { return step.op == Op::linear || step.op == Op::linear_glu; }
 
 }  // namespace
@@ -33,10 +30,21 @@ LinearKind linear_kind(const Plan& plan, const PlanStep& step) {
   return LinearKind::other;
 }
 
+// docs/numerics.md has what each kind was measured to cost.
+bool eight_bits_by_default(LinearKind kind, DType weights) {
+  const bool scale_per_32 = is_block_format(weights) && weights <= DType::q6_k;
+  return kind == LinearKind::attention_out && (scale_per_32 || weights == DType::int8a_g32);
+}
+
 std::vector<LinearKind> kinds_of_8_bits(const std::string& activation_bits) {
   std::vector<LinearKind> kinds;
   if (activation_bits == "16") return kinds;
-  if (activation_bits == "auto") return {kAutomatic.begin(), kAutomatic.end()};
+  if (activation_bits == "auto") {
+    for (size_t i = 0; i < kKindNames.size(); ++i)
+      if (eight_bits_by_default(static_cast<LinearKind>(i), DType::q4_1))
+        kinds.push_back(static_cast<LinearKind>(i));
+    return kinds;
+  }
   if (activation_bits == "8") {
     for (size_t i = 0; i < kKindNames.size(); ++i) kinds.push_back(static_cast<LinearKind>(i));
     return kinds;
@@ -57,10 +65,17 @@ std::vector<LinearKind> kinds_of_8_bits(const std::string& activation_bits) {
 
 void set_activation_bits(Plan& plan, const std::string& activation_bits) {
   const std::vector<LinearKind> kinds = kinds_of_8_bits(activation_bits);
-  for (PlanStep& step : plan.steps)
-    if (is_linear(step) &&
-        std::find(kinds.begin(), kinds.end(), linear_kind(plan, step)) != kinds.end())
-      step.attrs.set("activation_bits", int64_t{8});
+  const auto weights = [&](const PlanStep& step) {
+    return plan.values[static_cast<size_t>(step.inputs.at(1))].type.dtype;
+  };
+  for (PlanStep& step : plan.steps) {
+    if (!is_linear(step)) continue;
+    const LinearKind kind = linear_kind(plan, step);
+    const bool eight = activation_bits == "auto"
+                           ? eight_bits_by_default(kind, weights(step))
+                           : std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+    if (eight) step.attrs.set("activation_bits", int64_t{8});
+  }
 }
 
 int64_t activation_bits(const PlanStep& step) {

@@ -1,0 +1,48 @@
+// What --activation_bits auto gives to which linear.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "engine/engine_file.h"
+#include "engine/numerics.h"
+#include "runtime/tiny_model.h"
+
+namespace tokamak {
+namespace {
+
+TEST(ActivationBits, AutoIsAFunctionOfKindAndFormat) {
+  for (const LinearKind kind : {LinearKind::qkv, LinearKind::gate_up, LinearKind::down,
+                                LinearKind::lm_head, LinearKind::other})
+    for (int t = 0; t < kDTypeCount; ++t)
+      EXPECT_FALSE(eight_bits_by_default(kind, static_cast<DType>(t))) << name(kind);
+  const std::set<DType> per_32 = {DType::q4_0, DType::q4_1, DType::q5_0,     DType::q5_1,
+                                  DType::q8_0, DType::q2_k, DType::q3_k,     DType::q4_k,
+                                  DType::q5_k, DType::q6_k, DType::int8a_g32};
+  for (int t = 0; t < kDTypeCount; ++t)
+    EXPECT_EQ(eight_bits_by_default(LinearKind::attention_out, static_cast<DType>(t)),
+              per_32.count(static_cast<DType>(t)) == 1)
+        << name(static_cast<DType>(t));
+}
+
+TEST(ActivationBits, AutoReachesTheSteps) {
+  const auto backend = make_backend("cpu", 1);
+  const testing::TempDir folder;
+  for (const DType weights : {DType::f32, DType::q8_0}) {
+    BuildOptions o;
+    o.tuning = false;
+    const auto engine =
+        testing::build_tiny(folder.path(), *backend, o, weights, std::string(name(weights)));
+    const Plan plan = EngineFile::open(engine / "rank0.engine").plan();
+    int attention_out = 0;
+    for (const PlanStep& s : plan.steps) {
+      if (s.op != Op::linear && s.op != Op::linear_glu) continue;
+      const bool out = linear_kind(plan, s) == LinearKind::attention_out;
+      attention_out += out;
+      EXPECT_EQ(activation_bits(s), out && weights == DType::q8_0 ? 8 : 16) << s.name;
+    }
+    EXPECT_EQ(attention_out, 3);
+  }
+}
+
+}  // namespace
+}  // namespace tokamak
