@@ -10,8 +10,8 @@ from bench_files import ROOT, llamacpp, python_with, run
 
 
 class Tokamak:
-    def __init__(self, threads, program=None, extra=()):
-        self.threads, self.extra = threads, list(extra)
+    def __init__(self, threads, repeats, program=None, extra=()):
+        self.threads, self.repeats, self.extra = threads, repeats, list(extra)
         self.program = pathlib.Path(program or ROOT / "build/tokamak")
 
     def speed(self, model, test):
@@ -22,14 +22,14 @@ class Tokamak:
         else:
             batch, lengths, field = test[1], f"{test[2]},{test[3]}", "decode_tokens_per_s"
         out = run(self.program, "bench", "--model", model, "--workers", self.threads, "--batch_size", batch,
-                  "--num_runs", 2, "--input_output_len", lengths, "--json", *self.extra,
+                  "--num_runs", self.repeats, "--input_output_len", lengths, "--json", *self.extra,
                   stdout=subprocess.PIPE).stdout
         return json.loads(out)["cases"][0][field]
 
 
 class LlamaCpp:
-    def __init__(self, threads, amx, folder=None):
-        self.threads = threads
+    def __init__(self, threads, repeats, amx, folder=None):
+        self.threads, self.repeats = threads, repeats
         self.folder = pathlib.Path(folder) if folder else llamacpp(amx)
 
     def speed(self, model, test):
@@ -42,7 +42,7 @@ class LlamaCpp:
             return json.loads(rows[-1])["speed_tg"]
         prompt, generated = (test[1], 0) if test[0] == "prefill" else (0, test[1])
         out = run(self.folder / "llama-bench", "-m", model, "-t", self.threads, "-p", prompt, "-n", generated,
-                  "-r", 2, "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+                  "-r", self.repeats, "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         return json.loads(out)[0]["avg_ts"]
 
 
