@@ -18,15 +18,15 @@
 namespace tokamak {
 namespace {
 
-constexpr size_t kColdBytes = 48u << 20;  // copies of the weights together
-constexpr int kMaxCopies = 16;
+constexpr size_t kColdBytes = 48u << 20;  // copies of the weights together: no cache holds them
+constexpr int kMaxCopies = 512;
 constexpr int32_t kMaxDecodeBatch = 16;  // up to here a bucket is timed as decoding sequences
 // A round of one candidate: pieces of so many µs, of which the best counts. They are short, so that
 // one of them fits between two moments at which the system runs something else on a worker's core.
 constexpr double kPieceUs = 250;
 constexpr int kPieces = 4, kMostPieces = 12;  // more than kPieces while all were interrupted
 constexpr double kMostLapUs = 20000;
-constexpr int kMaxRepeats = 64;
+constexpr int kMaxRepeats = 64;  // launches of a piece
 constexpr double kHopeless = 8;  // slower than this at the first launches: not timed further
 constexpr int kFirstLaunches = 6;
 
@@ -74,7 +74,7 @@ void fill(std::byte* data, DType dtype, int64_t rows, int64_t columns) {
 // One weight in one layout, in several copies.
 struct TacticTimer::Packed {
   Backend::Buffer buffer;
-  size_t stride = 0;
+  size_t bytes = 0, stride = 0;
   int copies = 1;
   std::byte* copy(int i) const { return buffer.get() + static_cast<size_t>(i % copies) * stride; }
 };
@@ -94,7 +94,6 @@ struct TacticTimer::Run {
   std::vector<BoundLaunch> launches;
   Backend::Buffer workspace;
   size_t repeats = 1;  // launches of a piece
-  size_t next = 0;     // launch that the next piece begins with, for other copies of the weights
 };
 
 TacticTimer::TacticTimer(Backend& backend, WeightSource& source, const OpSignature& signature,
@@ -107,19 +106,23 @@ TacticTimer::TacticTimer(Backend& backend, WeightSource& source, const OpSignatu
 
 TacticTimer::~TacticTimer() = default;
 
+// Of each weight, in each layout. An embedding reads a few rows only.
+int TacticTimer::copies() const {
+  if (signature_.op == Op::embedding) return 1;
+  size_t all = 0;
+  for (const PlanWeight* w : weights_) all += packed_weight_bytes(backend_, *w);
+  return static_cast<int>(std::clamp<size_t>(kColdBytes / std::max<size_t>(all, 1), 1, kMaxCopies));
+}
+
 const TacticTimer::Packed& TacticTimer::packed(size_t weight, const std::string& layout) {
   std::unique_ptr<Packed>& slot = packed_[{weight, layout}];
   if (slot) return *slot;
   slot = std::make_unique<Packed>();
   PlanWeight w = *weights_[weight];
   w.layout = layout;
-  const size_t bytes = packed_weight_bytes(backend_, w);
+  const size_t bytes = slot->bytes = packed_weight_bytes(backend_, w);
   slot->stride = (bytes + 63) / 64 * 64;
-  size_t all = 0;
-  for (const PlanWeight* other : weights_) all += packed_weight_bytes(backend_, *other);
-  slot->copies =
-      static_cast<int>(std::clamp<size_t>(kColdBytes / std::max<size_t>(all, 1), 1, kMaxCopies));
-  if (signature_.op == Op::embedding) slot->copies = 1;  // reads a few rows only
+  slot->copies = copies();
   slot->buffer = backend_.allocate(slot->stride * static_cast<size_t>(slot->copies));
   pack_weight(backend_, source_, w, {slot->buffer.get(), bytes}, {});
   for (int i = 1; i < slot->copies; ++i) std::memcpy(slot->copy(i), slot->copy(0), bytes);
@@ -195,7 +198,7 @@ TacticTimer::Run TacticTimer::prepare(const Tactic& tactic, const Step& step) {
   run.tactic = &tactic;
   run.kernel = tactic.bind(signature_);
   run.workspace = backend_.allocate(tactic.workspace_bytes(signature_, step.context.tokens));
-  for (int i = 0; i < kMaxRepeats; ++i) {
+  for (int i = 0; i < std::max(kMaxRepeats, copies()); ++i) {
     BoundLaunch launch{run.kernel.get(), {}, {}};
     size_t weight = 0;
     for (size_t k = 0; k < signature_.inputs.size(); ++k) {
@@ -204,7 +207,9 @@ TacticTimer::Run TacticTimer::prepare(const Tactic& tactic, const Step& step) {
       if (t.is_weight) {
         const std::string layout(t.shape.size() < 2 ? "plain"
                                                     : tactic.weight_layout(signature_, int(k)));
-        o.data = packed(weight++, layout).copy(i);
+        const Packed& p = packed(weight++, layout);
+        o.data = p.copy(i);
+        if (signature_.op != Op::embedding) launch.streams.push_back({o.data, p.bytes});
       }
       launch.in.push_back(o);
     }
@@ -240,11 +245,12 @@ BucketTimes TacticTimer::time(const std::vector<const Tactic*>& candidates, int3
   for (const Tactic* t : candidates) runs.push_back(prepare(*t, *step));
 
   // The list as a whole: a worker that wakes late would make one launch of it look free.
+  size_t next = 0;  // copy of the weights that was not read for longest, whoever did
   const auto piece = [&](size_t i) {
     Run& run = runs[i];
-    if (run.next + run.repeats > run.launches.size()) run.next = 0;
-    const auto launches = std::span(run.launches).subspan(run.next, run.repeats);
-    run.next += run.repeats;
+    if (next + run.repeats > run.launches.size()) next = 0;
+    const auto launches = std::span(run.launches).subspan(next, run.repeats);
+    next += run.repeats;
     const auto start = Clock::now();
     backend_.run(launches, run.workspace.get(), step->context);
     return seconds_since(start) * 1e6 / static_cast<double>(run.repeats);

@@ -32,6 +32,7 @@ class TacticTimer {
   struct Packed;
   struct Run;
   struct Step;
+  int copies() const;
   const Packed& packed(size_t weight, const std::string& layout);
   Run prepare(const Tactic& tactic, const Step& step);
   std::unique_ptr<Step> make_step(int32_t tokens);

@@ -19,7 +19,7 @@
 namespace tokamak {
 namespace {
 
-constexpr int kTimerVersion = 4;         // of the way of timing; part of the device key
+constexpr int kTimerVersion = 5;         // of the way of timing; part of the device key
 constexpr double kNear = 1.1;            // times nearer than this are looked at twice
 constexpr double kNoisy = 0.05;          // and so is what varied more than this
 constexpr double kSecondLookPart = 0.5;  // of the time that the first one took, a second at least
