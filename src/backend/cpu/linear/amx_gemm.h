@@ -336,8 +336,11 @@ void pack(const float* x, int64_t stride, int tokens, int64_t k, int64_t step_be
   const size_t bytes = static_cast<size_t>(step_end - step_begin) * kTileBytes;
   for (int t = 0; t < kAmxTokens; ++t, out += tiles::kTileRow) {
     const float* row = x + t * stride;
+    const int64_t ahead = t + 1 < tokens ? stride : 0;  // the next token's inputs are asked for
     for (size_t at = 0; at < bytes; at += kTileBytes) {
       const int64_t i = step_begin * kAmxStep + static_cast<int64_t>(at / kTileBytes) * kAmxStep;
+      prefetch(reinterpret_cast<const std::byte*>(row + ahead + i));
+      prefetch(reinterpret_cast<const std::byte*>(row + ahead + i + 16));
       const auto n = static_cast<int>(t < tokens ? least(kAmxStep, k - i) : 0);
       if (n == kAmxStep)
         store_inputs(out + at, simd::load(row + i).v, simd::load(row + i + 16).v);

@@ -37,13 +37,16 @@ struct AmxCut {
   int64_t large, small, large_tasks;  // groups of one task
   int64_t group_tasks;
   size_t x_bytes, panel_bytes, sums_bytes;
+  // A single token tile is packed by each worker for itself: sooner done than waited for.
+  bool own_x() const { return tiles == 1; }
   int64_t tasks() const { return block_tasks * group_tasks; }
   int64_t group_begin(int64_t task) const {
     return std::min(task, large_tasks) * large + std::max<int64_t>(task - large_tasks, 0) * small;
   }
   int64_t group_count(int64_t task) const { return task < large_tasks ? large : small; }
   size_t workspace(int workers) const {
-    return x_bytes + (panel_bytes + sums_bytes) * static_cast<size_t>(workers);
+    const auto n = static_cast<size_t>(workers);
+    return x_bytes * (own_x() ? n : 1) + (panel_bytes + sums_bytes) * n;
   }
 };
 
@@ -100,30 +103,43 @@ class AmxLinearKernel final : public Kernel {
     pack_rows(args, e, rows, cut);
     s_.kernels->configure();
     for (int64_t i = e.next_task(); i < cut.tasks(); i = e.next_task())
-      run_task(args, e.worker, rows, cut, i);
+      run_task(args, e, rows, cut, i);
     s_.kernels->release();
   }
 
  private:
   void pack_rows(const LaunchArgs& args, CpuExec& e, int64_t rows, const AmxCut& cut) const {
-    const auto* x = args.in[0].as<const float>();
-    const int64_t stride = args.in[0].row_stride;
-    const int64_t stretches = divide_up(s_.steps, s_.stretch);
-    for (int64_t i = e.next_task(); i < cut.tiles * stretches; i = e.next_task()) {
-      const int64_t tile = i / stretches, begin = i % stretches * s_.stretch;
-      const int64_t end = std::min(begin + s_.stretch, s_.steps), first = tile * kAmxTokens;
-      const int64_t place = begin * cut.tiles + tile * (end - begin);
-      s_.kernels->pack(x + first * stride, stride,
-                       static_cast<int>(std::min<int64_t>(kAmxTokens, rows - first)), s_.k, begin,
-                       end, args.workspace + static_cast<size_t>(place) * kTile);
+    const int64_t parts = cut.tiles * divide_up(s_.steps, s_.stretch);
+    std::byte* out = args.workspace + x_at(cut, e.worker);
+    if (cut.own_x()) {
+      for (int64_t i = 0; i < parts; ++i) pack_part(args, rows, cut, i, out);
+      return;
     }
+    for (int64_t i = e.next_task(); i < parts; i = e.next_task())
+      pack_part(args, rows, cut, i, out);
     e.barrier();
   }
+  // One stretch of one token tile.
+  void pack_part(const LaunchArgs& args, int64_t rows, const AmxCut& cut, int64_t part,
+                 std::byte* out) const {
+    const auto* x = args.in[0].as<const float>();
+    const int64_t stride = args.in[0].row_stride, stretches = divide_up(s_.steps, s_.stretch);
+    const int64_t tile = part / stretches, begin = part % stretches * s_.stretch;
+    const int64_t end = std::min(begin + s_.stretch, s_.steps), first = tile * kAmxTokens;
+    const int64_t place = begin * cut.tiles + tile * (end - begin);
+    s_.kernels->pack(x + first * stride, stride,
+                     static_cast<int>(std::min<int64_t>(kAmxTokens, rows - first)), s_.k, begin,
+                     end, out + static_cast<size_t>(place) * kTile);
+  }
+  // Where a worker finds the packed activations, and behind all of them its own memory.
+  static size_t x_at(const AmxCut& cut, int worker) {
+    return cut.own_x() ? cut.x_bytes * static_cast<size_t>(worker) : 0;
+  }
 
-  void run_task(const LaunchArgs& args, int worker, int64_t rows, const AmxCut& cut,
+  void run_task(const LaunchArgs& args, const CpuExec& e, int64_t rows, const AmxCut& cut,
                 int64_t task) const {
-    std::byte* own = args.workspace + cut.x_bytes +
-                     (cut.panel_bytes + cut.sums_bytes) * static_cast<size_t>(worker);
+    std::byte* own = args.workspace + x_at(cut, e.workers - 1) + cut.x_bytes +
+                     (cut.panel_bytes + cut.sums_bytes) * static_cast<size_t>(e.worker);
     const int64_t part = task % cut.group_tasks, group = cut.group_begin(part);
     AmxTask t;
     t.weights = s_.weights;
@@ -133,7 +149,7 @@ class AmxLinearKernel final : public Kernel {
       t.weight[w] =
           args.in[1 + static_cast<size_t>(w)].data + static_cast<size_t>(group) * s_.group_bytes;
     t.k = s_.k;
-    t.x = args.workspace;
+    t.x = args.workspace + x_at(cut, e.worker);
     t.tiles = cut.tiles;
     t.tile_begin = task / cut.group_tasks * cut.block_tiles;
     t.tile_count = std::min(cut.block_tiles, cut.tiles - t.tile_begin);
