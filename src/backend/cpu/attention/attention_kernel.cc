@@ -22,10 +22,19 @@ TunedAttention::TunedAttention(const OpSignature& s, const AttentionKernels& ker
 }
 
 size_t TunedAttention::workspace_bytes(const AttentionAttrs& a, const AttentionKernels& kernels,
-                                       int workers) {
-  const int64_t floats = workers * scratch_floats(a, kernels.pairs != nullptr) +
-                         AttentionWork::most_slots(workers) * slot_floats(a);
+                                       int workers, int64_t tokens) {
+  const bool pairs = kernels.pairs != nullptr;
+  const int64_t floats = workers * scratch_floats(a, pairs) +
+                         AttentionWork::most_slots(workers) * slot_floats(a) +
+                         (pairs ? tokens * a.heads * (pair_width(a) / 2 + 1) : 0);
   return static_cast<size_t>(floats) * sizeof(float);
+}
+
+TunedAttention::PackedQueries TunedAttention::packed_queries(const LaunchArgs& args) const {
+  auto* at = reinterpret_cast<float*>(args.workspace) + workers_ * scratch_floats(a_, true) +
+             AttentionWork::most_slots(workers_) * slot_floats(a_);
+  const int64_t rows = args.step->tokens * a_.heads;
+  return {reinterpret_cast<uint16_t*>(at), at + rows * pair_width(a_) / 2};
 }
 
 TunedAttention::Scratch TunedAttention::scratch_of(std::byte* workspace, int worker) const {
@@ -48,7 +57,9 @@ void TunedAttention::launch(const LaunchArgs& args, ExecContext& exec) const {
   const bool pairs = kernels_.pairs != nullptr;
   const AttentionWork work(*args.step, {a_.kv_heads, a_.window, queries_per_item(a_, pairs),
                                         !a_.deterministic, e.workers});
-  if (work.shared()) {
+  // In pairs, queries are packed token by token with the keys.
+  const bool shared = work.shared() || (in_pairs(*args.step) && work.prefill_items() > 0);
+  if (shared) {
     append_all(args, w, work, e);
     e.barrier();
   }
@@ -56,8 +67,7 @@ void TunedAttention::launch(const LaunchArgs& args, ExecContext& exec) const {
   int64_t i = e.next_task();
   for (; i < work.prefill_items(); i = e.next_task()) {
     const AttentionItem item = work.item(i, cursor);
-    if (!work.shared())
-      append(args, w, item.sequence, item.kv_head, 0, work.queries(item.sequence));
+    if (!shared) append(args, w, item.sequence, item.kv_head, 0, work.queries(item.sequence));
     prefill(args, w, item);
   }
   decode_all(args, w, work, cursor, i, e);
@@ -121,7 +131,21 @@ void TunedAttention::append(const LaunchArgs& args, const Scratch& w, int32_t se
       kernels_.narrow(step.kv.dtype,
                       v.as<const float>() + (first + i) * v.row_stride + h * a_.head_dim,
                       a_.head_dim, cache_row(step, layer.v, sequence, h, past + i));
+      if (kv_head < 0 && in_pairs(step)) pack_queries(args, w, first + i, h);
     }
+  }
+}
+
+// The queries of a token that meet a KV head; the scratch holds its key and the token's angles.
+void TunedAttention::pack_queries(const LaunchArgs& args, const Scratch& w, int64_t token,
+                                  int64_t kv_head) const {
+  const PackedQueries to = packed_queries(args);
+  const int64_t first = (kv_head * args.step->tokens + token) * group();
+  float* query = w.heads + padded_head(a_.head_dim);
+  for (int64_t g = 0; g < group(); ++g) {
+    load_query(args, w, token, kv_head * group() + g, kPairUnit, query);
+    kernels_.pairs->pack_query(query, w.heads, a_.head_dim, static_cast<float>(a_.softcap),
+                               to.q + (first + g) * pair_width(a_), to.start + first + g);
   }
 }
 

@@ -15,13 +15,20 @@ class TunedAttention final : public Kernel {
   TunedAttention(const OpSignature& signature, const AttentionKernels& kernels, int workers);
   void launch(const LaunchArgs& args, ExecContext& exec) const override;
   struct Scratch;  // one worker's part of the workspace
+  // Of a step of `tokens`.
   static size_t workspace_bytes(const AttentionAttrs& attrs, const AttentionKernels& kernels,
-                                int workers);
+                                int workers, int64_t tokens);
 
  private:
   struct Running {  // maximum, sum and output of the heads of a decode item
     float *max, *sum, *out;
   };
+  // Queries of all prompts as PairTile has them, a KV head's one after the other, and their starts.
+  struct PackedQueries {
+    uint16_t* q;   // [kv_heads][tokens][group][width]
+    float* start;  // [kv_heads][tokens][group]
+  };
+  PackedQueries packed_queries(const LaunchArgs& args) const;
   int64_t group() const { return a_.heads / a_.kv_heads; }
   Scratch scratch_of(std::byte* workspace, int worker) const;
   Running slot(std::byte* workspace, int64_t number) const;
@@ -33,6 +40,7 @@ class TunedAttention final : public Kernel {
                        int64_t place) const;
   void append(const LaunchArgs& args, const Scratch& w, int32_t sequence, int64_t kv_head,
               int64_t begin, int64_t end) const;
+  void pack_queries(const LaunchArgs& args, const Scratch& w, int64_t token, int64_t kv_head) const;
   void append_all(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
                   CpuExec& exec) const;
   void load_query(const LaunchArgs& args, const Scratch& w, int64_t token, int64_t head, float unit,
@@ -42,14 +50,14 @@ class TunedAttention final : public Kernel {
 
   // attention_prefill.cc
   void prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
-  void load_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
-                    bool pairs) const;
+  void load_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
   void load_keys(const StepContext& step, const Scratch& w, int32_t sequence, int64_t kv_head,
                  int64_t begin, int64_t end) const;
   void float_chunk(const StepContext& step, const Scratch& w, const AttentionItem& item,
                    int64_t begin, int64_t end) const;
-  void pair_chunk(const StepContext& step, const Scratch& w, const AttentionItem& item,
+  void pair_chunk(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
                   int64_t begin, int64_t end) const;
+  void take_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
   void finish_prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
                       bool pairs) const;
 
@@ -64,6 +72,10 @@ class TunedAttention final : public Kernel {
                        int64_t end, FetchRun* fetches) const;
   void merge(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
              CpuExec& exec) const;
+
+  bool in_pairs(const StepContext& step) const {
+    return kernels_.pairs != nullptr && step.kv.dtype != DType::f32;
+  }
 
   const AttentionAttrs a_;
   const AttentionKernels& kernels_;

@@ -9,9 +9,6 @@
 namespace tokamak {
 namespace {
 
-// Of a vector of rows in pairs: outputs.
-int64_t pair_elems(const AttentionAttrs& a) { return (a.head_dim + 31) / 32 * 32 * kLanes; }
-
 // First and last place of a number of vectors of rows from `row` on.
 struct PlaceRange {
   float first, last;
@@ -51,53 +48,59 @@ void TunedAttention::load_keys(const StepContext& step, const Scratch& w, int32_
   }
 }
 
-// Rows of an item to vectors of queries, [ld][16] or in pairs, and their places; missing ones are
-// zero.
+// Rows of an item to vectors of queries, [ld][16]; missing ones are zero.
 void TunedAttention::load_queries(const LaunchArgs& args, const Scratch& w,
-                                  const AttentionItem& item, bool pairs) const {
+                                  const AttentionItem& item) const {
   const StepContext& step = *args.step;
   const int64_t ld = padded_head(a_.head_dim), rows = (item.query_end - item.query_begin) * group();
   const int64_t first = step.query_begin[item.sequence] + item.query_begin;
-  const int64_t place =
-      step.context_len[item.sequence] - step.query_begin[item.sequence + 1] + first;
   RopeTable own;
   const RopeTable* table = table_for(step.context_len[item.sequence], own);
   for (int64_t r = 0; r < (rows + 15) / 16 * 16; ++r) {
     float* head = w.heads + r % 16 * ld;
-    const int64_t query = std::min(r, rows - 1) / group();
-    w.places[r] = static_cast<float>(place + query);
     if (r < rows) {
-      if (r % group() == 0) {
-        turn_to(args, w, first + query, table);
-        if (pairs)
-          load_keys(step, w, item.sequence, item.kv_head, place + query, place + query + 1);
-      }
-      load_query(args, w, first + query, item.kv_head * group() + r % group(),
-                 pairs ? kPairUnit : 1, head);
+      if (r % group() == 0) turn_to(args, w, first + r / group(), table);
+      load_query(args, w, first + r / group(), item.kv_head * group() + r % group(), 1, head);
     } else {
       std::memset(head, 0, static_cast<size_t>(ld) * sizeof(float));
     }
-    if (pairs)
-      kernels_.pairs->pack_query(head, w.k, a_.head_dim, static_cast<float>(a_.softcap),
-                                 reinterpret_cast<uint16_t*>(w.q) + r * (pair_elems(a_) / kLanes),
-                                 w.start + r);
-    else if (r % 16 == 15)
+    if (r % 16 == 15)
       for (int64_t d = 0; d < a_.head_dim; d += 16)
         kernels_.transpose(w.heads + d, ld, w.q + r / kLanes * kLanes * ld + d * 16, 16);
   }
+}
+
+// The starts of an item's rows, and a copy of the last rows where they do not fill two vectors.
+void TunedAttention::take_queries(const LaunchArgs& args, const Scratch& w,
+                                  const AttentionItem& item) const {
+  const int64_t rows = (item.query_end - item.query_begin) * group(), width = pair_width(a_);
+  const int64_t token = args.step->query_begin[item.sequence] + item.query_begin;
+  const int64_t first = (item.kv_head * args.step->tokens + token) * group();
+  const PackedQueries from = packed_queries(args);
+  const int64_t all = (rows + 31) / 32 * 32, whole = rows / 32 * 32;
+  std::copy_n(from.start + first, rows, w.start);
+  std::fill(w.start + rows, w.start + all, 0.0f);
+  auto* q = reinterpret_cast<uint16_t*>(w.q);
+  std::copy_n(from.q + (first + whole) * width, (rows - whole) * width, q);
+  std::fill(q + (rows - whole) * width, q + 32 * width, uint16_t{0});
 }
 
 // A float32 cache asks for float32 arithmetic.
 void TunedAttention::prefill(const LaunchArgs& args, const Scratch& w,
                              const AttentionItem& item) const {
   const StepContext& step = *args.step;
-  const bool pairs = kernels_.pairs != nullptr && step.kv.dtype != DType::f32;
+  const bool pairs = in_pairs(step);
   const int64_t ld = padded_head(a_.head_dim);
   const int64_t rows = (item.query_end - item.query_begin) * group();
   const int64_t past = step.context_len[item.sequence] -
                        (step.query_begin[item.sequence + 1] - step.query_begin[item.sequence]);
-  load_queries(args, w, item, pairs);
+  if (pairs)
+    take_queries(args, w, item);
+  else
+    load_queries(args, w, item);
   const int64_t all = (rows + 15) / 16 * 16;
+  for (int64_t r = 0; r < all; ++r)
+    w.places[r] = static_cast<float>(past + item.query_begin + std::min(r, rows - 1) / group());
   std::fill(w.max, w.max + all, kMaskedScore);
   std::fill(w.sum, w.sum + all * (pairs ? 16 : 1), 0.0f);
   std::fill(w.out, w.out + all * ld, 0.0f);
@@ -108,7 +111,7 @@ void TunedAttention::prefill(const LaunchArgs& args, const Scratch& w,
   for (int64_t key = oldest / tile * tile; key < end; key += chunk) {
     const int64_t stop = std::min(key + chunk, end);
     if (pairs)
-      pair_chunk(step, w, item, key, stop);
+      pair_chunk(args, w, item, key, stop);
     else
       float_chunk(step, w, item, key, stop);
   }
@@ -138,11 +141,14 @@ void TunedAttention::float_chunk(const StepContext& step, const Scratch& w,
 
 // A few tiles of keys, packed once, against all rows. Either stay in the first cache while the
 // others pass.
-void TunedAttention::pair_chunk(const StepContext& step, const Scratch& w,
-                                const AttentionItem& item, int64_t begin, int64_t end) const {
-  const int64_t ld = padded_head(a_.head_dim), vector = pair_elems(a_);
+void TunedAttention::pair_chunk(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
+                                int64_t begin, int64_t end) const {
+  const StepContext& step = *args.step;
+  const int64_t ld = padded_head(a_.head_dim), width = pair_width(a_), vector = width * kLanes;
   const int64_t rows = (item.query_end - item.query_begin) * group();
-  const int64_t width = vector / kLanes;  // of a row
+  const int64_t token = step.query_begin[item.sequence] + item.query_begin;
+  const uint16_t* q =
+      packed_queries(args).q + (item.kv_head * step.tokens + token) * group() * width;
   for (int64_t key = begin; key < end; key += kPairTile) {
     const int64_t stop = std::min(key + kPairTile, end);
     load_keys(step, w, item.sequence, item.kv_head, key, stop);
@@ -159,7 +165,7 @@ void TunedAttention::pair_chunk(const StepContext& step, const Scratch& w,
       return;
     t.vectors = rows - r > kLanes ? 2 : 1;
     t.mask.places = w.places + r;
-    t.q = reinterpret_cast<const uint16_t*>(w.q) + r * width;
+    t.q = rows - r < 2 * kLanes ? reinterpret_cast<const uint16_t*>(w.q) : q + r * width;
     t.k = w.pair_k + (key - begin) * width, t.v = w.pair_v + (key - begin) * width;
     t.start = w.start + r, t.sum = w.sum + r * 16, t.out = w.out + r / kLanes * vector;
     kernels_.pairs->tile(t);
@@ -177,7 +183,7 @@ void TunedAttention::finish_prefill(const LaunchArgs& args, const Scratch& w,
                                     const AttentionItem& item, bool pairs) const {
   const int64_t ld = padded_head(a_.head_dim), rows = (item.query_end - item.query_begin) * group();
   const int64_t first = args.step->query_begin[item.sequence] + item.query_begin;
-  const int64_t vector = pair_elems(a_);
+  const int64_t vector = pair_width(a_) * kLanes;
   const Operand& y = args.out[0];
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t token = first + r / group(), head = item.kv_head * group() + r % group();

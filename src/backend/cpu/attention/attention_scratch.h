@@ -11,6 +11,9 @@ inline int64_t padded_head(int64_t head_dim) {
   return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : 256;
 }
 
+// Elements of a row in pairs.
+inline int64_t pair_width(const AttentionAttrs& a) { return (a.head_dim + 31) / 32 * 32; }
+
 // Rows of an item: the more, the more share the work on a tile of keys; queries and outputs must
 // stay in the second cache.
 inline int64_t queries_per_item(const AttentionAttrs& a, bool pairs) {

@@ -15,9 +15,9 @@ class AttentionTactic final : public CpuTactic {
         kernels_(kernels),
         speed_(operations_per_us) {}
 
-  size_t workspace_bytes(const OpSignature& s, int64_t) const override {
-    return TunedAttention::workspace_bytes(AttentionAttrs::from(s.attrs), kernels_,
-                                           target_.workers);
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    return TunedAttention::workspace_bytes(AttentionAttrs::from(s.attrs), kernels_, target_.workers,
+                                           tokens);
   }
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
     return 1 + cost(s, tokens, tokens, tokens * 256).flops / speed_ / target_.workers;

@@ -126,32 +126,28 @@ void pack_keys(const float* k, const float* v, int64_t ld, int keys, int64_t hea
       }
 }
 
+// Where another thread shares the core, tile registers to rename to are few: the fewer hold data,
+// the further loads run ahead. So all products use four: two sums and two operands.
+
 // scores[V * 16 rows][32 keys]
 template <int V>
 TOKAMAK_INLINE void block_scores(const PairTile& t, int block, float* scores) {
   const int64_t keys = int64_t{t.steps} * kTileElems;
   const uint16_t* k = t.k + 2 * block * keys;
   const size_t row = static_cast<size_t>(t.steps) * 64;
-  tiles::zero<0>();
-  tiles::zero<1>();
-  if (V == 2) tiles::zero<2>(), tiles::zero<3>();
-  for (int64_t s = 0; s < t.steps; ++s) {
-    tiles::load<4>(t.q + s * 32, row);
-    tiles::load<6>(k + s * kTileElems);
-    tiles::dot_bf16<0, 4, 6>();
-    tiles::load<7>(k + keys + s * kTileElems);
-    tiles::dot_bf16<1, 4, 7>();
-    if (V == 2) {
-      tiles::load<5>(t.q + keys + s * 32, row);
-      tiles::dot_bf16<2, 5, 6>();
-      tiles::dot_bf16<3, 5, 7>();
+  for (int half = 0; half < 2; ++half, scores += 16) {
+    tiles::zero<0>();
+    if (V == 2) tiles::zero<1>();
+    for (int64_t s = 0; s < t.steps; ++s, k += kTileElems) {
+      tiles::load<3>(k);
+      tiles::load<2>(t.q + s * 32, row);
+      tiles::dot_bf16<0, 2, 3>();
+      if (V == 1) continue;
+      tiles::load<2>(t.q + keys + s * 32, row);
+      tiles::dot_bf16<1, 2, 3>();
     }
-  }
-  tiles::store<0>(scores, 128);
-  tiles::store<1>(scores + 16, 128);
-  if (V == 2) {
-    tiles::store<2>(scores + 16 * kBlock, 128);
-    tiles::store<3>(scores + 16 * kBlock + 16, 128);
+    tiles::store<0>(scores, 128);
+    if (V == 2) tiles::store<1>(scores + 16 * kBlock, 128);
   }
 }
 
@@ -262,33 +258,26 @@ __attribute__((noinline)) void move_offsets(const PairTile& t) {
   }
 }
 
-// out[V * 16 rows][32 dimensions of a step] += P V
+// out[V * 16 rows][16 dimensions from 16 * part] += P V
 template <int V>
-TOKAMAK_INLINE void step_values(const PairTile& t, int step) {
-  float* out = t.out + int64_t{step} * 512;
+TOKAMAK_INLINE void part_values(const PairTile& t, int part) {
+  float* out = t.out + int64_t{part} * 256;
   float* second = out + int64_t{t.steps} * 512;
-  const uint16_t* v = t.v + int64_t{step} * 2 * kTileElems;
+  const uint16_t* v = t.v + int64_t{part} * kTileElems;
   const uint16_t* p = t.weights;
   tiles::load<0>(out);
-  tiles::load<1>(out + 256);
-  if (V == 2) tiles::load<2>(second), tiles::load<3>(second + 256);
-  for (int b = 0; b < t.keys / kBlock; ++b) {
-    tiles::load<4>(p);
-    tiles::load<6>(v);
-    tiles::dot_bf16<0, 4, 6>();
-    tiles::load<7>(v + kTileElems);
-    tiles::dot_bf16<1, 4, 7>();
-    if (V == 2) {
-      tiles::load<5>(p + 16 * kBlock);
-      tiles::dot_bf16<2, 5, 6>();
-      tiles::dot_bf16<3, 5, 7>();
-    }
-    p += 32 * kBlock;
+  if (V == 2) tiles::load<1>(second);
+  for (int b = 0; b < t.keys / kBlock; ++b, p += 32 * kBlock) {
+    tiles::load<3>(v);
+    tiles::load<2>(p);
+    tiles::dot_bf16<0, 2, 3>();
     v += int64_t{2} * t.steps * kTileElems;
+    if (V == 1) continue;
+    tiles::load<2>(p + 16 * kBlock);
+    tiles::dot_bf16<1, 2, 3>();
   }
   tiles::store<0>(out);
-  tiles::store<1>(out + 256);
-  if (V == 2) tiles::store<2>(second), tiles::store<3>(second + 256);
+  if (V == 2) tiles::store<1>(second);
 }
 
 template <int V>
@@ -301,114 +290,11 @@ void pair_tile_of(const PairTile& t) {
     tile_weights<V>(t);
   }
   __builtin_memcpy(t.sum, t.fresh, sizeof(float) * V * 16 * 16);
-  for (int s = 0; s < t.steps; ++s) step_values<V>(t, s);
-}
-
-// What the tile unit does while a block's scores become weights: the next block's scores and the
-// output of the block before.
-struct Meanwhile {
-  const uint16_t *q, *k;  // k null: no scores
-  float* scores;
-  const uint16_t *p, *v;  // p null: no output
-};
-
-// Part I of eight of it, for heads of one or two steps. Tiles 0 … 3 hold the output.
-template <int kSteps, int I>
-TOKAMAK_INLINE void meanwhile(const Meanwhile& m) {
-  constexpr int kStep = I / 2 % 2, kGroup = I % 2;
-  if (I < 2 * kSteps && m.k != nullptr) {
-    if (I == 0) tiles::zero<4>(), tiles::zero<5>();
-    if (kGroup == 0) tiles::load<6>(m.q + kStep * 32, kSteps * 64);
-    tiles::load<7>(m.k + (kGroup * kSteps + kStep) * kTileElems);
-    tiles::dot_bf16<4 + kGroup, 6, 7>();
-  }
-  if (I >= 4 && I < 4 + 2 * kSteps && m.p != nullptr) {
-    if (I == 4) tiles::load<6>(m.p);
-    tiles::load<7>(m.v + (I - 4) * kTileElems);
-    tiles::dot_bf16<I % 4, 6, 7>();
-  }
-  if (I >= 6 && m.k != nullptr) tiles::store<4 + kGroup>(m.scores + kGroup * 16, 128);
-}
-
-template <int kSteps>
-TOKAMAK_INLINE void meanwhile_all(const Meanwhile& m) {
-  meanwhile<kSteps, 0>(m), meanwhile<kSteps, 1>(m), meanwhile<kSteps, 2>(m);
-  meanwhile<kSteps, 3>(m), meanwhile<kSteps, 4>(m), meanwhile<kSteps, 5>(m);
-  meanwhile<kSteps, 6>(m), meanwhile<kSteps, 7>(m);
-}
-
-// Weights of a block for one vector of rows, between them the tile unit's work: neither waits for
-// the other, nor for a far-looking processor.
-template <int kSteps, bool kMasked>
-TOKAMAK_INLINE void narrow_block(const PairTile& t, int block, const float* scores,
-                                 uint16_t* weights, const Meanwhile& m) {
-  const float* before = block == 0 ? t.sum : t.fresh;
-  const float* next = t.out + int64_t{t.steps} * 512 + block * 256;  // of the next rows
-  const auto two_rows = [&](int r) __attribute__((always_inline)) {
-    for (int i = r; i < r + 2; ++i) {
-      __builtin_prefetch(next + i * 16, 1, 3);
-      row_weights<kMasked>(t, block, i, scores, before, weights);
-    }
-  };
-  meanwhile<kSteps, 0>(m), two_rows(0), meanwhile<kSteps, 1>(m), two_rows(2);
-  meanwhile<kSteps, 2>(m), two_rows(4), meanwhile<kSteps, 3>(m), two_rows(6);
-  meanwhile<kSteps, 4>(m), two_rows(8), meanwhile<kSteps, 5>(m), two_rows(10);
-  meanwhile<kSteps, 6>(m), two_rows(12), meanwhile<kSteps, 7>(m), two_rows(14);
-}
-
-// Heads of up to 64: the output of a vector of rows stays in tile registers while the keys pass.
-// False where weights left the range; then nothing is changed.
-template <int kSteps>
-TOKAMAK_INLINE bool narrow_try(const PairTile& t) {
-  const int blocks = t.keys / kBlock;
-  const auto k = [&](int b) { return t.k + b * 2 * kSteps * kTileElems; };
-  const auto v = [&](int b) { return t.v + b * 2 * kSteps * kTileElems; };
-  const auto p = [&](int b) { return t.weights + b % 2 * 16 * kBlock; };
-  const auto s = [&](int b) { return t.scores + b % 2 * 16 * kBlock; };
-  tiles::load<0>(t.out);
-  tiles::load<1>(t.out + 256);
-  if (kSteps == 2) tiles::load<2>(t.out + 512), tiles::load<3>(t.out + 768);
-  meanwhile_all<kSteps>({t.q, k(0), s(0), nullptr, nullptr});
-  for (int b = 0; b < blocks; ++b) {
-    const bool last = b + 1 == blocks;
-    const Meanwhile m{t.q, last ? nullptr : k(b + 1), s(b + 1), b == 0 ? nullptr : p(b - 1),
-                      v(b - 1)};
-    if (must_mask(t, b))
-      narrow_block<kSteps, true>(t, b, s(b), p(b), m);
-    else
-      narrow_block<kSteps, false>(t, b, s(b), p(b), m);
-  }
-  bool out = false;
-  for (int r = 0; r < 16; ++r) out |= out_of_range(t.fresh + r * 16);
-  if (out) return false;
-  __builtin_memcpy(t.sum, t.fresh, sizeof(float) * 16 * 16);
-  meanwhile_all<kSteps>({t.q, nullptr, nullptr, p(blocks - 1), v(blocks - 1)});
-  tiles::store<0>(t.out);
-  tiles::store<1>(t.out + 256);
-  if (kSteps == 2) tiles::store<2>(t.out + 512), tiles::store<3>(t.out + 768);
-  return true;
-}
-
-template <int kSteps>
-void narrow_tile(PairTile t) {
-  const int vectors = t.vectors;
-  t.vectors = 1;
-  for (int i = 0; i < vectors; ++i) {
-    if (!narrow_try<kSteps>(t)) {
-      move_offsets<1>(t);
-      narrow_try<kSteps>(t);
-    }
-    t.q += 16 * 32 * kSteps, t.out += 512 * kSteps;
-    t.mask.places += 16, t.start += 16, t.sum += 16 * 16;
-  }
+  for (int part = 0; part < 2 * t.steps; ++part) part_values<V>(t, part);
 }
 
 void pair_tile(const PairTile& t) {
-  if (t.steps == 1 && t.softcap == 0)
-    narrow_tile<1>(t);
-  else if (t.steps == 2 && t.softcap == 0)
-    narrow_tile<2>(t);
-  else if (t.vectors == 2)
+  if (t.vectors == 2)
     pair_tile_of<2>(t);
   else
     pair_tile_of<1>(t);
