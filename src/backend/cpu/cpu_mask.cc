@@ -40,4 +40,17 @@ void set_thread_cpus(const std::vector<int>& cpus) {
   sched_setaffinity(0, mask.bytes, mask.set.get());
 }
 
+void move_thread(int cpu) {
+  constexpr size_t kCpus = 8192;  // more than Linux has on x86
+  cpu_set_t own[kCpus / CPU_SETSIZE], one[kCpus / CPU_SETSIZE];
+  if (cpu < 0 || static_cast<size_t>(cpu) >= kCpus) return;
+  CPU_ZERO_S(sizeof(own), own);
+  if (sched_getaffinity(0, sizeof(own), own) != 0) return;
+  if (!CPU_ISSET_S(static_cast<size_t>(cpu), sizeof(own), own)) return;
+  CPU_ZERO_S(sizeof(one), one);
+  CPU_SET_S(static_cast<size_t>(cpu), sizeof(one), one);
+  sched_setaffinity(0, sizeof(one), one);
+  sched_setaffinity(0, sizeof(own), own);
+}
+
 }  // namespace tokamak

@@ -8,5 +8,8 @@ namespace tokamak {
 std::vector<int> thread_cpus();
 // A hint: failure (a CPU taken away meanwhile) only costs speed.
 void set_thread_cpus(const std::vector<int>& cpus);
+// Moves the calling thread to this CPU, if it may run there, and leaves its mask as it was.
+// Allocates nothing.
+void move_thread(int cpu);
 
 }  // namespace tokamak

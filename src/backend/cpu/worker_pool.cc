@@ -96,10 +96,7 @@ void WorkerPool::move_caller() const {
   const int cpu = options_.others_cores.empty() ? -1 : sched_getcpu();
   if (cpu < 0 || static_cast<size_t>(cpu) >= options_.others_cores.size()) return;
   if (!options_.others_cores[static_cast<size_t>(cpu)]) return;
-  const std::vector<int> own = thread_cpus();
-  if (std::find(own.begin(), own.end(), options_.cpus[0]) == own.end()) return;
-  set_thread_cpus({options_.cpus[0]});
-  set_thread_cpus(own);
+  move_thread(options_.cpus[0]);
 }
 
 void WorkerPool::run(Job job, void* context) {
