@@ -221,7 +221,7 @@ class AmxLinear final : public CpuTactic {
   }
   // Per step and group: its bytes from memory, its widening, its products with each token tile.
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
-    constexpr double kBytesPerUs = 16000, kWidenUs = 0.03, kProductUs = 0.015, kPackUs = 1e-4;
+    constexpr double kBytesPerUs = 20000, kWidenUs = 0.03, kProductUs = 0.015, kPackUs = 1e-4;
     const AmxShape shape = shape_of(s);
     const auto tiles = static_cast<double>(divide_up(std::max<int64_t>(tokens, 1), kAmxTokens));
     const double groups = static_cast<double>(shape.groups) * shape.weights;
