@@ -55,6 +55,8 @@ class TunedAttention final : public Kernel {
                  int64_t begin, int64_t end) const;
   void float_chunk(const StepContext& step, const Scratch& w, const AttentionItem& item,
                    int64_t begin, int64_t end) const;
+  void pack_tile(const StepContext& step, const AttentionItem& item, int64_t begin, int64_t end,
+                 uint16_t* k, uint16_t* v) const;
   void pair_chunk(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
                   int64_t begin, int64_t end) const;
   void take_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;

@@ -139,44 +139,57 @@ void TunedAttention::float_chunk(const StepContext& step, const Scratch& w,
   }
 }
 
-// A few tiles of keys, packed once, against all rows. Either stay in the first cache while the
-// others pass.
+void TunedAttention::pack_tile(const StepContext& step, const AttentionItem& item, int64_t begin,
+                               int64_t end, uint16_t* k, uint16_t* v) const {
+  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const auto bytes = static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
+  const int64_t size = step.kv.block_size;
+  const std::byte *keys[kPairTile], *values[kPairTile];
+  for (int64_t at = begin; at < end;) {
+    const int64_t run = std::min(end - at, size - at % size);
+    const std::byte* first_key = cache_row(step, layer.k, item.sequence, item.kv_head, at);
+    const std::byte* first_value = cache_row(step, layer.v, item.sequence, item.kv_head, at);
+    for (int64_t i = 0; i < run; ++i, ++at) {
+      keys[at - begin] = first_key + i * bytes;
+      values[at - begin] = first_value + i * bytes;
+    }
+  }
+  kernels_.pairs->pack_keys(step.kv.dtype, keys, values, static_cast<int>(end - begin), a_.head_dim,
+                            k, v);
+}
+
+// A few tiles of keys, packed once, against all rows: those of two vectors stay in the first cache
+// while the keys pass.
 void TunedAttention::pair_chunk(const LaunchArgs& args, const Scratch& w, const AttentionItem& item,
                                 int64_t begin, int64_t end) const {
   const StepContext& step = *args.step;
-  const int64_t ld = padded_head(a_.head_dim), width = pair_width(a_), vector = width * kLanes;
+  const int64_t width = pair_width(a_), vector = width * kLanes;
   const int64_t rows = (item.query_end - item.query_begin) * group();
   const int64_t token = step.query_begin[item.sequence] + item.query_begin;
   const uint16_t* q =
       packed_queries(args).q + (item.kv_head * step.tokens + token) * group() * width;
   for (int64_t key = begin; key < end; key += kPairTile) {
     const int64_t stop = std::min(key + kPairTile, end);
-    load_keys(step, w, item.sequence, item.kv_head, key, stop);
-    kernels_.pairs->pack_keys(w.k, w.v, ld, static_cast<int>(stop - key), a_.head_dim,
-                              w.pair_k + (key - begin) * width, w.pair_v + (key - begin) * width);
+    pack_tile(step, item, key, stop, w.pair_k + (key - begin) * width,
+              w.pair_v + (key - begin) * width);
   }
   PairTile t;
   t.steps = static_cast<int>(width / 32);
   t.scores = w.scores, t.weights = w.weights, t.fresh = w.fresh;
   t.softcap = static_cast<float>(a_.softcap);
-  const auto meet = [&](int64_t r, int64_t key) {
-    if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
-             static_cast<float>(a_.window), 32, t.mask, t.keys))
-      return;
+  for (int64_t r = 0; r < rows; r += 2 * kLanes) {
     t.vectors = rows - r > kLanes ? 2 : 1;
-    t.mask.places = w.places + r;
     t.q = rows - r < 2 * kLanes ? reinterpret_cast<const uint16_t*>(w.q) : q + r * width;
-    t.k = w.pair_k + (key - begin) * width, t.v = w.pair_v + (key - begin) * width;
     t.start = w.start + r, t.sum = w.sum + r * 16, t.out = w.out + r / kLanes * vector;
-    kernels_.pairs->tile(t);
-  };
-  // What is larger passes: rows of small heads, keys of large ones.
-  if (t.steps <= 2)
-    for (int64_t key = begin; key < end; key += kPairTile)
-      for (int64_t r = 0; r < rows; r += 2 * kLanes) meet(r, key);
-  else
-    for (int64_t r = 0; r < rows; r += 2 * kLanes)
-      for (int64_t key = begin; key < end; key += kPairTile) meet(r, key);
+    for (int64_t key = begin; key < end; key += kPairTile) {
+      if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,
+               static_cast<float>(a_.window), 32, t.mask, t.keys))
+        continue;
+      t.mask.places = w.places + r;
+      t.k = w.pair_k + (key - begin) * width, t.v = w.pair_v + (key - begin) * width;
+      kernels_.pairs->tile(t);
+    }
+  }
 }
 
 void TunedAttention::finish_prefill(const LaunchArgs& args, const Scratch& w,

@@ -5,7 +5,7 @@
 // when weights leave bf16's range.
 #pragma once
 #include "backend/cpu/amx/tiles.h"
-#include "backend/cpu/attention/lanes.h"
+#include "backend/cpu/attention/decode_tile.h"
 
 namespace tokamak {
 namespace {
@@ -100,30 +100,53 @@ TOKAMAK_INLINE int key_of_pair(int j) {
   return (c < 2 ? 0 : 16) + j / 4 * 4 + c % 2 * 2;
 }
 
-void pack_keys(const float* k, const float* v, int64_t ld, int keys, int64_t head_dim, uint16_t* pk,
-               uint16_t* pv) {
-  const int64_t steps = (head_dim + 31) / 32;
+// Elements [at, at + 16) of a cache row of n; past n: zero.
+template <DType T>
+TOKAMAK_INLINE F16x cached(const std::byte* row, int64_t at, int64_t n) {
+  if (at >= n) return simd::zero();
+  const F16x x = load_row<T>(row, at, n - at);
+  if constexpr (T != DType::int8_row) return x;
+  uint16_t half;
+  __builtin_memcpy(&half, row, 2);
+  return simd::mul(x, simd::set1(f16_to_f32(half)));
+}
+
+template <DType T>
+void pack_keys_of(const std::byte* const* k, const std::byte* const* v, int keys, int64_t head_dim,
+                  uint16_t* pk, uint16_t* pv) {
+  const int64_t n = head_dim, steps = (n + 31) / 32;
   __m512i r[16];
-  for (int at = 0; at < keys; at += 16, k += 16 * ld)
+  for (int at = 0; at < keys; at += 16)
     for (int64_t s = 0; s < steps; ++s, pk += kTileElems) {
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i)
-        r[i] = at + i < keys ? in_order(sixteen(k + i * ld, 32 * s, head_dim),
-                                        sixteen(k + i * ld, 32 * s + 16, head_dim))
-                             : _mm512_setzero_si512();
+        r[i] = at + i < keys
+                   ? in_order(cached<T>(k[at + i], 32 * s, n), cached<T>(k[at + i], 32 * s + 16, n))
+                   : _mm512_setzero_si512();
       transpose_lanes(r);
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i) _mm512_storeu_si512(pk + i * 32, r[i]);
     }
-  if ((keys + 15) / 16 % 2 == 1) __builtin_memset(pk, 0, sizeof(uint16_t) * kTileElems * steps);
-  for (int at = 0; at < keys; at += kBlock, v += kBlock * ld)
+  if ((keys + 15) / 16 % 2 == 1)
+    __builtin_memset(pk, 0, sizeof(uint16_t) * static_cast<size_t>(kTileElems * steps));
+  for (int at = 0; at < keys; at += kBlock)
     for (int64_t d = 0; d < 32 * steps; d += 16, pv += kTileElems)
       for (int j = 0; j < 16; ++j) {
-        const int i = key_of_pair(j);
-        const F16x a = at + i < keys ? sixteen(v + i * ld, d, head_dim) : simd::zero();
-        const F16x b = at + i + 1 < keys ? sixteen(v + (i + 1) * ld, d, head_dim) : simd::zero();
+        const int i = at + key_of_pair(j);
+        const F16x a = i < keys ? cached<T>(v[i], d, n) : simd::zero();
+        const F16x b = i + 1 < keys ? cached<T>(v[i + 1], d, n) : simd::zero();
         _mm512_storeu_si512(pv + j * 32, in_pairs(a, b));
       }
+}
+
+void pack_keys(DType t, const std::byte* const* k, const std::byte* const* v, int keys,
+               int64_t head_dim, uint16_t* pk, uint16_t* pv) {
+  if (t == DType::int8_row)
+    pack_keys_of<DType::int8_row>(k, v, keys, head_dim, pk, pv);
+  else if (t == DType::f16)
+    pack_keys_of<DType::f16>(k, v, keys, head_dim, pk, pv);
+  else
+    pack_keys_of<DType::bf16>(k, v, keys, head_dim, pk, pv);
 }
 
 // Where another thread shares the core, tile registers to rename to are few: the fewer hold data,
@@ -289,7 +312,7 @@ void pair_tile_of(const PairTile& t) {
     move_offsets<V>(t);
     tile_weights<V>(t);
   }
-  __builtin_memcpy(t.sum, t.fresh, sizeof(float) * V * 16 * 16);
+  for (int r = 0; r < V * 16; ++r) simd::store(t.sum + r * 16, simd::load(t.fresh + r * 16));
   for (int part = 0; part < 2 * t.steps; ++part) part_values<V>(t, part);
 }
 

@@ -11,8 +11,8 @@
 namespace tokamak {
 
 inline constexpr int kKeyTile = 64;    // keys of a float tile and of a decode tile
-inline constexpr int kPairTile = 128;  // keys of a tile in bf16 pairs
-inline constexpr int kPairChunk = 4;   // tiles that are packed at once: they stay in the L2
+inline constexpr int kPairTile = 256;  // keys of a tile in bf16 pairs
+inline constexpr int kPairChunk = 2;   // tiles that are packed at once: they stay in the L2
 inline constexpr int kLanes = 16;
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr float kMaskedScore = -1e30f;  // finite, so that no difference of two is NaN
@@ -74,9 +74,10 @@ struct PairKernels {
   // One query to a row of PairTile::q; its start follows from its own key.
   void (*pack_query)(const float* query, const float* key, int64_t head_dim, float softcap,
                      uint16_t* q, float* start);
-  // `keys` rows of ld to PairTile's k and v; up to a multiple of 32 keys: zero.
-  void (*pack_keys)(const float* k, const float* v, int64_t ld, int keys, int64_t head_dim,
-                    uint16_t* pk, uint16_t* pv);
+  // `keys` rows of a cache of float16, bfloat16 or int8 to PairTile's k and v; up to a multiple of
+  // 32 keys: zero.
+  void (*pack_keys)(DType t, const std::byte* const* k, const std::byte* const* v, int keys,
+                    int64_t head_dim, uint16_t* pk, uint16_t* pv);
   void (*tile)(const PairTile& tile);
   // A row of out and its sum to head_dim floats.
   void (*finish_row)(const float* out, const float* sum, int64_t head_dim, float* y);
