@@ -1,5 +1,7 @@
-// Sums of products of bf16 tiles: two token tiles by two groups of outputs at once in registers, so
-// that four products share four loads. Layouts: amx_linear.h.
+// Sums of products of bf16 tiles. As few tile registers hold data as will do, and weights always
+// come through the same one: a core that a busy hyperthread shares runs out of physical registers
+// for them, and two sums with four registers are then twice as fast as four sums with all eight.
+// Alone on its core either reaches the peak. Layouts: amx_linear.h.
 #pragma once
 #include <utility>
 
@@ -14,11 +16,13 @@ using tiles::kTileBytes;
 
 TOKAMAK_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// M token tiles by N groups: sums in tile n + N m, activations in 4 + m, weights in the others.
-template <int M>
-constexpr int weight_tile(int n) {
-  return M == 1 ? 5 + n % 3 : 6 + n;
+// M token tiles by N groups: sums in tile n + N m, then the activations, then a weight.
+template <int M, int N>
+constexpr int activation_tile(int m) {
+  return M * N + m;
 }
+template <int M, int N>
+constexpr int kWeightTile = M* N + M;
 // f(number of the sum tile, m, n) with constants.
 template <int M, int N, typename F>
 TOKAMAK_INLINE void each_sum(F f) {
@@ -46,16 +50,15 @@ TOKAMAK_INLINE void store_sums(float* sums, int64_t group_floats) {
   });
 }
 
-// One step: all products of M activation tiles, a_next bytes apart, and N weight tiles. Activations
-// that stream past the weights must not push these out of the first cache.
-template <int M, int N, bool kStream = false>
-TOKAMAK_INLINE void add_products(const std::byte* a, size_t a_next, const std::byte* b,
-                                 size_t b_next) {
-  each_sum<M, N>([&]<int I, int m, int n>() __attribute__((always_inline)) {
-    if constexpr (n == 0 && kStream) tiles::load_once<4 + m>(a + m * a_next);
-    if constexpr (n == 0 && !kStream) tiles::load<4 + m>(a + m * a_next);
-    if constexpr (m == 0) tiles::load<weight_tile<M>(n)>(b + n * b_next);
-    tiles::dot_bf16<I, 4 + m, weight_tile<M>(n)>();
+// One step of one token tile: its products with N weight tiles. Activations that stream past the
+// weights must not push these out of the first cache.
+template <int N>
+TOKAMAK_INLINE void add_products(const std::byte* a, const std::byte* b, size_t b_next) {
+  constexpr int kA = activation_tile<1, N>(0), kB = kWeightTile<1, N>;
+  tiles::load_once<kA>(a);
+  each_sum<1, N>([&]<int I, int, int n>() __attribute__((always_inline)) {
+    tiles::load<kB>(b + n * b_next);
+    tiles::dot_bf16<I, kA, kB>();
   });
 }
 
@@ -106,15 +109,16 @@ struct FewGroups {
   TOKAMAK_INLINE void add_group(int64_t step, const std::byte* a, size_t a_next) const {
     if constexpr (kWiden) widen_tile(step + kFewAhead, n);
     if constexpr (n == 0) {
-      tiles::load<4>(a);
-      if constexpr (M == 2) tiles::load<5>(a + a_next);
+      tiles::load<activation_tile<M, N>(0)>(a);
+      if constexpr (M == 2) tiles::load<activation_tile<M, N>(1)>(a + a_next);
     }
     const std::byte* b = kReady ? w.ready(weight, g + n, step) : place(step, n);
     if constexpr (kReady)
       for (size_t line = 0; line < kTileBytes; line += 64) prefetch(b + kPrefetchBytes + line);
-    tiles::load<weight_tile<M>(n)>(b);
-    tiles::dot_bf16<n, 4, weight_tile<M>(n)>();
-    if constexpr (M == 2) tiles::dot_bf16<N + n, 5, weight_tile<M>(n)>();
+    constexpr int kB = kWeightTile<M, N>;
+    tiles::load<kB>(b);
+    tiles::dot_bf16<n, activation_tile<M, N>(0), kB>();
+    if constexpr (M == 2) tiles::dot_bf16<N + n, activation_tile<M, N>(1), kB>();
   }
   void sum() const {
     const AmxTask& t = w.t;
@@ -148,7 +152,7 @@ void few_tokens(const Weights<D, kReady>& w) {
 }
 
 // Many tokens: a panel, which is a stretch of a few groups, stays in the first cache while all
-// token tiles pass, two by two with the groups.
+// token tiles pass.
 struct Pass {
   const std::byte* a;  // activations of the first token tile, the others a_next apart
   size_t a_next;
@@ -206,33 +210,32 @@ struct Beside {
   }
 };
 
-template <int M, int N, typename B>
-TOKAMAK_INLINE void pass_tiles(const Pass& p, B& beside) {
+template <int N, typename B>
+TOKAMAK_INLINE void pass_tile(const Pass& p, B& beside) {
   if (p.add)
-    load_sums<M, N>(p.sums, p.group_floats);
+    load_sums<1, N>(p.sums, p.group_floats);
   else
-    clear_sums<M, N>();
+    clear_sums<1, N>();
   for (int64_t i = 0; i < p.steps; ++i) {
     const size_t at = static_cast<size_t>(i) * kTileBytes;
-    add_products<M, N, true>(p.a + at, p.a_next, p.b + at, p.b_next);
+    add_products<N>(p.a + at, p.b + at, p.b_next);
     beside.ask();
   }
-  store_sums<M, N>(p.sums, p.group_floats);
+  store_sums<1, N>(p.sums, p.group_floats);
 }
 
-// M token tiles by all groups of the panel.
-template <int M, typename B>
+// A token tile by all groups of the panel, two by two.
+template <typename B>
 TOKAMAK_INLINE void pass_groups(Pass p, int64_t groups, B& beside) {
   for (; groups >= 2; groups -= 2, p.b += 2 * p.b_next, p.sums += 2 * p.group_floats)
-    pass_tiles<M, 2>(p, beside);
-  if (groups > 0) pass_tiles<M, 1>(p, beside);
+    pass_tile<2>(p, beside);
+  if (groups > 0) pass_tile<1>(p, beside);
 }
 
 template <typename B>
 void pass_all(Pass p, int64_t tile_count, int64_t groups, B& beside) {
-  for (; tile_count >= 2; tile_count -= 2, p.a += 2 * p.a_next, p.sums += 512)
-    pass_groups<2>(p, groups, beside);
-  if (tile_count > 0) pass_groups<1>(p, groups, beside);
+  for (; tile_count > 0; --tile_count, p.a += p.a_next, p.sums += 256)
+    pass_groups(p, groups, beside);
 }
 
 template <DType D, bool kReady>
@@ -290,7 +293,7 @@ struct ManyTokens {
     p.sums = t.sums + (at.weight * t.groups + at.group) * p.group_floats;
     p.b = kReady ? w.ready(at.weight, at.group, s) : place(turn);
     p.b_next = kReady ? t.group_bytes : p.a_next;
-    const int64_t steps = (t.tile_count + 1) / 2 * ((at.groups + 1) / 2) * p.steps;
+    const int64_t steps = t.tile_count * ((at.groups + 1) / 2) * p.steps;
     const int64_t every = next.groups > 0 ? steps / next.tiles() : 1;
     Beside<D, kReady> beside{w, next, place(turn + 1), every, this->next_activations(s, i, steps)};
     pass_all(p, t.tile_count, at.groups, beside);
