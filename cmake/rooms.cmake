@@ -10,6 +10,7 @@ set(TOKAMAK_ISA_FLAGS_amx ${TOKAMAK_ISA_FLAGS_avx512_bf16} -mamx-tile -mamx-int8
 function(tokamak_room name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
+  list(FILTER sources EXCLUDE REGEX "/backend/cuda/")  # a library of its own
   string(REPLACE "/" "_" target ${name})
   if(sources)
     add_library(tokamak_${target} STATIC ${sources})

@@ -5,6 +5,7 @@
 
 #include "api/random_weights.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_plugin.h"
 #include "base/log.h"
 #include "engine/kv_layout.h"
 #include "formats/atomic_output.h"
@@ -104,8 +105,9 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
 
 std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
                                       const std::string& isa) {
-  if (device != "cpu") fail("--device is '{}'; this build knows: cpu", device);
-  return make_cpu_backend({.workers = workers, .isa = isa});
+  if (device == "cpu") return make_cpu_backend({.workers = workers, .isa = isa});
+  if (device == "cuda") return load_cuda_backend();
+  fail("--device is '{}'; expected cpu or cuda", device);
 }
 
 CompileReport build(const BuildOptions& options, Backend& backend) {

@@ -30,11 +30,13 @@ struct KvView {
 };
 
 // What one step works on. Packed tokens: sequence s owns tokens query_begin[s] …
-// query_begin[s+1]-1.
+// query_begin[s+1]-1. The arrays lie in device memory; the numbers are the host's.
 struct StepContext {
   int32_t tokens = 0;                    // sum of all sequences' tokens in this step
   int32_t sequences = 0;                 // sequences in this step
   int32_t logit_rows = 0;                // what Symbol::sequences resolves to
+  int32_t max_context = 0;               // the largest of context_len
+  int32_t max_queries = 0;               // the most tokens that a sequence has in this step
   const int32_t* token_ids = nullptr;    // [tokens]
   const int32_t* positions = nullptr;    // [tokens]
   const int32_t* query_begin = nullptr;  // [sequences + 1]
@@ -150,6 +152,8 @@ class Backend {
   using Buffer = std::unique_ptr<std::byte[], Deleter>;
   virtual Buffer allocate(size_t bytes) = 0;
   virtual void release(std::byte* p, size_t bytes) = 0;
+  // The source may be device memory, too. Ordered with run(); the host's bytes may be changed when
+  // the call returns.
   virtual void copy_in(std::byte* device, const std::byte* host, size_t bytes) = 0;
   // Whether device memory is host memory: it may be read and written in place.
   virtual bool in_host_memory() const { return false; }

@@ -9,6 +9,8 @@
 #include <limits>
 #include <numeric>
 
+#include "backend/staging.h"
+#include "backend/step_inputs.h"
 #include "base/half.h"
 #include "compile/pack.h"
 #include "engine/kv_layout.h"
@@ -81,8 +83,9 @@ struct TacticTimer::Packed {
 
 // Everything that a launch of this signature reads for one bucket.
 struct TacticTimer::Step {
+  explicit Step(Backend& backend) : arrays(backend) {}
   StepContext context;
-  std::vector<int32_t> token_ids, positions, query_begin, context_len, block_table, logit_index;
+  StepInputs arrays;
   KvLayerView layer;
   Backend::Buffer kv, arena;
   std::vector<std::byte*> inputs, outputs;  // null for weights
@@ -124,47 +127,46 @@ const TacticTimer::Packed& TacticTimer::packed(size_t weight, const std::string&
   slot->stride = (bytes + 63) / 64 * 64;
   slot->copies = copies();
   slot->buffer = backend_.allocate(slot->stride * static_cast<size_t>(slot->copies));
-  pack_weight(backend_, source_, w, {slot->buffer.get(), bytes}, {});
-  for (int i = 1; i < slot->copies; ++i) std::memcpy(slot->copy(i), slot->copy(0), bytes);
+  Staging first(backend_, slot->copy(0), bytes);
+  pack_weight(backend_, source_, w, first.span(), {});
+  first.commit();
+  for (int i = 1; i < slot->copies; ++i) backend_.copy_in(slot->copy(i), slot->copy(0), bytes);
   return *slot;
 }
 
 std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
-  auto s = std::make_unique<Step>();
+  auto s = std::make_unique<Step>(backend_);
   const bool decode = tokens <= kMaxDecodeBatch;
   const int32_t sequences = decode ? tokens : 1;
   const auto length = decode ? static_cast<int32_t>(options_.context) : tokens;
   const int32_t blocks = (length + kDefaultKvBlockSize - 1) / kDefaultKvBlockSize;
   const int64_t ids = signature_.op == Op::embedding ? signature_.inputs[1].shape[0].size : 1;
+  StepInputs& arrays = s->arrays;
+  arrays.resize(tokens, sequences, blocks, tokens);
   for (int64_t t = 0; t < tokens; ++t) {
-    s->token_ids.push_back(static_cast<int32_t>((t + 1) * 7919 % ids));  // rows far apart
-    s->positions.push_back(decode ? length - 1 : static_cast<int32_t>(t));
-    s->logit_index.push_back(static_cast<int32_t>(t));
+    arrays.token_ids[t] = static_cast<int32_t>((t + 1) * 7919 % ids);  // rows far apart
+    arrays.positions[t] = decode ? length - 1 : static_cast<int32_t>(t);
+    arrays.logit_index[t] = static_cast<int32_t>(t);
   }
-  for (int32_t q = 0; q <= sequences; ++q) s->query_begin.push_back(decode ? q : q * tokens);
-  s->context_len.assign(static_cast<size_t>(sequences), length);
-  s->block_table.resize(static_cast<size_t>(sequences) * blocks);
-  std::iota(s->block_table.begin(), s->block_table.end(), 0);
+  for (int32_t q = 0; q <= sequences; ++q) arrays.query_begin[q] = decode ? q : q * tokens;
+  std::fill_n(arrays.context_len, sequences, length);
+  std::iota(arrays.block_table, arrays.block_table + int64_t{sequences} * blocks, 0);
 
   StepContext& c = s->context;
   c.tokens = tokens;
   c.sequences = sequences;
   c.logit_rows = tokens;
-  c.token_ids = s->token_ids.data();
-  c.positions = s->positions.data();
-  c.query_begin = s->query_begin.data();
-  c.context_len = s->context_len.data();
-  c.block_table = s->block_table.data();
-  c.block_table_stride = blocks;
-  c.logit_index = s->logit_index.data();
+  arrays.upload(c);
   if (signature_.op == Op::attention) {
     const AttentionAttrs a = AttentionAttrs::from(signature_.attrs);
     const size_t bytes =
         kv_block_bytes(options_.kv_dtype, a.kv_heads, a.head_dim, kDefaultKvBlockSize) *
         static_cast<size_t>(blocks * sequences);
     s->kv = backend_.allocate(2 * bytes);
-    fill(s->kv.get(), options_.kv_dtype,
+    Staging cache(backend_, s->kv.get(), 2 * bytes);
+    fill(cache.data(), options_.kv_dtype,
          2 * static_cast<int64_t>(bytes / row_bytes(options_.kv_dtype, a.head_dim)), a.head_dim);
+    cache.commit();
     s->layer = {s->kv.get(), s->kv.get() + bytes};
     c.kv = {options_.kv_dtype, kDefaultKvBlockSize, {&s->layer, 1}};
   }
@@ -179,16 +181,19 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   for (const ValueType& t : signature_.inputs) in.push_back(t.is_weight ? 0 : place(t));
   for (const ValueType& t : signature_.outputs) out.push_back(place(t));
   s->arena = backend_.allocate(total);
+  Staging arena(backend_, s->arena.get(), total);
   for (size_t i = 0; i < in.size(); ++i) {
     const ValueType& t = signature_.inputs[i];
     s->inputs.push_back(t.is_weight ? nullptr : s->arena.get() + in[i]);
     if (t.is_weight) continue;
     if (t.dtype == DType::i32)  // ids of the embedding, positions of rope and attention
-      std::memcpy(s->inputs[i], signature_.op == Op::embedding ? c.token_ids : c.positions,
+      std::memcpy(arena.data() + in[i],
+                  signature_.op == Op::embedding ? arrays.token_ids : arrays.positions,
                   static_cast<size_t>(tokens) * 4);
     else
-      fill(s->inputs[i], t.dtype, elements(t, tokens), 1);
+      fill(arena.data() + in[i], t.dtype, elements(t, tokens), 1);
   }
+  arena.commit();
   for (const size_t at : out) s->outputs.push_back(s->arena.get() + at);
   return s;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "backend/staging.h"
 #include "base/log.h"
 #include "engine/numerics.h"
 #include "engine/plan_check.h"
@@ -234,14 +235,16 @@ std::span<const std::byte> Program::weight(int32_t index, const std::string& lay
   const WeightLayout& to = *backend_.layout(layout);
   const size_t bytes = to.packed_bytes(w.dtype, shape);
   Backend::Buffer buffer = backend_.allocate(bytes);
+  Staging packed(backend_, buffer.get(), bytes);
   const TensorView view{w.dtype, shape, source};
   const int64_t unit = std::max<int64_t>(to.row_granularity(), 1), rows = shape[0];
   backend_.parallel([&](int worker, int workers) {
     const int64_t units = (rows + unit - 1) / unit;
     const int64_t begin = units * worker / workers * unit;
     const int64_t end = std::min(rows, units * (worker + 1) / workers * unit);
-    if (begin < end) to.pack(view, buffer.get(), begin, end);
+    if (begin < end) to.pack(view, packed.data(), begin, end);
   });
+  packed.commit();
   it->second = {buffer.get(), bytes};
   repacked_bytes_ += static_cast<int64_t>(bytes);
   own_weights_.push_back(std::move(buffer));

@@ -42,17 +42,17 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
       engine_(open_language_model(engine_path(engine_dir, 0), options.deterministic)),
       options_(options),
       program_(backend, engine_,
-               options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes)),
+               !backend.in_host_memory() ||
+                   options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes)),
       kv_(backend, engine_.plan(),
-          options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize) {
+          options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize),
+      step_(backend) {
   if (plan().logits < 0)
     fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
   note_other_device(engine_dir);
   vocab_ = columns(plan().values[plan().logits].type);
   max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
   max_rows_ = std::clamp<int64_t>(kLogitBytes / (vocab_ * 4), 1, max_tokens_);
-  token_ids_.resize(static_cast<size_t>(max_tokens_));
-  positions_.resize(static_cast<size_t>(max_tokens_));
   size_buffers(std::min(config_.limits.max_batch_size, max_rows_), config_.limits.max_batch_size,
                1);
   if (options.kv_tokens > 0)
@@ -87,20 +87,13 @@ MemoryNeed Session::memory() const {
 
 // Buffers only grow; the plan's memory follows the rows of logits.
 void Session::size_buffers(int64_t rows, int64_t sequences, int64_t stride) {
-  sequences = std::max(sequences, static_cast<int64_t>(context_len_.size()));
-  stride = std::max(stride, table_stride_);
-  if (sequences * stride > static_cast<int64_t>(block_table_.size())) {
-    block_table_.resize(static_cast<size_t>(sequences * stride));
-    context_len_.resize(static_cast<size_t>(sequences));
-    query_begin_.resize(static_cast<size_t>(sequences) + 1);
-    begin_.resize(static_cast<size_t>(sequences));
-    done_.resize(static_cast<size_t>(sequences));
-    table_stride_ = stride;
-  }
-  if (rows <= row_capacity_) return;
-  row_capacity_ = rows;
-  logit_index_.resize(static_cast<size_t>(rows));
-  program_.plan_memory(max_tokens_, rows, token_ids_.data(), positions_.data());
+  const bool moved = step_.resize(max_tokens_, sequences, stride, rows);
+  begin_.resize(static_cast<size_t>(step_.sequences()));
+  done_.resize(static_cast<size_t>(step_.sequences()));
+  if (!moved && rows <= row_capacity_) return;
+  row_capacity_ = std::max(rows, row_capacity_);
+  program_.plan_memory(max_tokens_, row_capacity_, step_.device_token_ids(),
+                       step_.device_positions());
 }
 
 BlockTable& Session::table(int32_t sequence) {
@@ -121,7 +114,7 @@ int32_t Session::add_sequence() {
   const int32_t id = free_sequences_.back();
   free_sequences_.pop_back();
   sequences_[id].emplace(pool_, kv_.block_size());
-  sequences_[id]->reserve(table_stride_);
+  sequences_[id]->reserve(step_.table_stride());
   return id;
 }
 
@@ -167,7 +160,7 @@ void Session::reserve(int64_t tokens, int64_t sequences) {
   need_blocks((tokens + size - 1) / size + sequences);
   size_buffers(std::min(sequences, max_rows_), sequences, (tokens + size - 1) / size + 1);
   for (auto& s : sequences_)
-    if (s) s->reserve(table_stride_);
+    if (s) s->reserve(step_.table_stride());
 }
 
 void Session::check_inputs(std::span<const SequenceInput> inputs) const {
@@ -212,7 +205,7 @@ void Session::append_kv(std::span<const SequenceInput> inputs) {
 // Fills the step's arrays with as many of the remaining tokens as one launch takes.
 Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
   Chunk c;
-  query_begin_[0] = 0;
+  step_.query_begin[0] = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const SequenceInput& in = inputs[i];
     const auto left = static_cast<int64_t>(in.tokens.size()) - done_[i];
@@ -223,8 +216,8 @@ Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
     if (n <= 0) break;  // inputs stay in order, so that rows do
     const int32_t position = begin_[i] + done_[i];
     for (int64_t t = 0; t < n; ++t) {
-      token_ids_[c.tokens + t] = in.tokens[done_[i] + t];
-      positions_[c.tokens + t] = position + static_cast<int32_t>(t);
+      step_.token_ids[c.tokens + t] = in.tokens[done_[i] + t];
+      step_.positions[c.tokens + t] = position + static_cast<int32_t>(t);
     }
     const int64_t rows = in.logits == WantLogits::all                 ? n
                          : in.logits == WantLogits::last && n == left ? 1
@@ -232,12 +225,12 @@ Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
     if (c.rows + rows > row_capacity_)
       size_buffers(std::min(max_rows_, std::max(c.rows + rows, 2 * row_capacity_)), 0, 0);
     for (int64_t r = 0; r < rows; ++r)
-      logit_index_[c.rows++] = c.tokens + static_cast<int32_t>(n - rows + r);
+      step_.logit_index[c.rows++] = c.tokens + static_cast<int32_t>(n - rows + r);
     const std::span<const int32_t> blocks = table(in.sequence).blocks();
-    std::copy(blocks.begin(), blocks.end(), block_table_.begin() + c.sequences * table_stride_);
-    context_len_[c.sequences] = position + static_cast<int32_t>(n);
+    std::copy(blocks.begin(), blocks.end(), step_.block_table + c.sequences * step_.table_stride());
+    step_.context_len[c.sequences] = position + static_cast<int32_t>(n);
     c.tokens += static_cast<int32_t>(n);
-    query_begin_[++c.sequences] = c.tokens;
+    step_.query_begin[++c.sequences] = c.tokens;
     done_[i] += static_cast<int32_t>(n);
     if (n < left) break;
   }
@@ -248,13 +241,7 @@ void Session::launch(const Chunk& chunk) {
   context_.tokens = chunk.tokens;
   context_.sequences = chunk.sequences;
   context_.logit_rows = chunk.rows;
-  context_.token_ids = token_ids_.data();
-  context_.positions = positions_.data();
-  context_.query_begin = query_begin_.data();
-  context_.context_len = context_len_.data();
-  context_.block_table = block_table_.data();
-  context_.block_table_stride = static_cast<int32_t>(table_stride_);
-  context_.logit_index = logit_index_.data();
+  step_.upload(context_);
   context_.kv = kv_.view();
   const auto launches = program_.launches(chunk.tokens, chunk.rows);
   if (!profile_) {
@@ -267,7 +254,7 @@ void Session::launch(const Chunk& chunk) {
   profile_->wall_us += now_us() - start;
   ++profile_->launches;
   int64_t context = 0;
-  for (int32_t s = 0; s < chunk.sequences; ++s) context += context_len_[s];
+  for (int32_t s = 0; s < chunk.sequences; ++s) context += step_.context_len[s];
   for (auto* v : {&profile_->us, &profile_->bytes, &profile_->flops})
     v->resize(plan().steps.size());
   for (size_t i = 0; i < launches.size(); ++i) {
@@ -288,7 +275,14 @@ void Session::emit_debug(const Chunk& chunk) {
     for (size_t d = 0; d + 1 < v.type.shape.size(); ++d)
       rows *= v.type.shape[d].resolve(chunk.tokens, chunk.rows);
     const Operand o = program_.operand(id);
-    debug_({v.name, v.type.dtype, rows, columns(v.type), o.row_stride, o.data});
+    const std::byte* data = o.data;
+    std::vector<std::byte> copy;
+    if (!backend_.in_host_memory()) {
+      copy.resize(bytes_of(v.type.dtype, (rows - 1) * o.row_stride + columns(v.type)));
+      backend_.copy_out(copy.data(), o.data, copy.size());
+      data = copy.data();
+    }
+    debug_({v.name, v.type.dtype, rows, columns(v.type), o.row_stride, data});
   }
 }
 
@@ -311,11 +305,13 @@ LogitRows Session::step(std::span<const SequenceInput> inputs) {
     left -= chunk.tokens;
     if (chunk.rows == 0) continue;
     const auto* rows = program_.operand(plan().logits).as<float>();
-    if (chunk.rows == wanted) {
+    if (chunk.rows == wanted && backend_.in_host_memory()) {
       result.data = rows;
     } else {
       gathered_.resize(std::max(gathered_.size(), static_cast<size_t>(wanted * vocab_)));
-      std::copy_n(rows, chunk.rows * vocab_, gathered_.data() + result.rows * vocab_);
+      backend_.copy_out(reinterpret_cast<std::byte*>(gathered_.data() + result.rows * vocab_),
+                        reinterpret_cast<const std::byte*>(rows),
+                        static_cast<size_t>(chunk.rows * vocab_) * 4);
       result.data = gathered_.data();
     }
     result.rows += chunk.rows;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/step_inputs.h"
 #include "engine/engine_config.h"
 #include "engine/engine_file.h"
 #include "engine/memory_plan.h"
@@ -126,13 +127,12 @@ class Session {
   std::vector<std::optional<BlockTable>> sequences_;
   std::vector<int32_t> free_sequences_;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
-  int64_t row_capacity_ = 0, table_stride_ = 0;
+  int64_t row_capacity_ = 0;
 
   // The step's inputs (StepContext points here) and progress.
-  std::vector<int32_t> token_ids_, positions_, query_begin_, context_len_, block_table_,
-      logit_index_;
+  StepInputs step_;
   std::vector<int32_t> begin_, done_;  // per input: KV length before the step; tokens launched
-  std::vector<float> gathered_;        // logits of steps of several launches
+  std::vector<float> gathered_;  // logits of steps of several launches, or from device memory
   std::vector<double> times_;
   StepContext context_;
   std::function<void(const DebugTensor&)> debug_;

@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "backend/cpu/element.h"
+#include "backend/step_inputs.h"
 
 namespace tokamak::test {
 namespace {
@@ -49,6 +50,57 @@ HostTensor decode(HostTensor t, std::vector<std::byte> bytes) {
   t.bytes = std::move(bytes);
   return t;
 }
+
+// Host bytes on the device for the time of a launch: themselves where device memory is host memory.
+class Mirror {
+ public:
+  Mirror(Backend& backend, std::byte* host, size_t bytes)
+      : backend_(backend), host_(host), bytes_(bytes), device_(nullptr, {&backend, 0}) {
+    if (backend.in_host_memory()) return;
+    device_ = backend.allocate(bytes);
+    backend.copy_in(device_.get(), host, bytes);
+  }
+  std::byte* at(std::byte* host) const { return device_ ? device_.get() + (host - host_) : host; }
+  void fetch() const {
+    if (device_) backend_.copy_out(host_, device_.get(), bytes_);
+  }
+
+ private:
+  Backend& backend_;
+  std::byte* host_;
+  size_t bytes_;
+  Backend::Buffer device_;
+};
+
+Mirror mirror(Backend& backend, GuardedBuffer& b) {
+  return {backend, b.storage().data(), b.storage().size()};
+}
+
+// The step with its arrays and its cache where the device reads them.
+struct DeviceStep {
+  DeviceStep(Backend& backend, TestStep& step, HostKv& cache) : arrays(backend) {
+    context = step.context;
+    const int64_t stride = std::max(context.block_table_stride, 1);
+    arrays.resize(context.tokens, context.sequences, stride, context.logit_rows);
+    std::copy(step.ids.begin(), step.ids.end(), arrays.token_ids);
+    std::copy(step.positions.begin(), step.positions.end(), arrays.positions);
+    std::copy(step.query_begin.begin(), step.query_begin.end(), arrays.query_begin);
+    std::copy(step.context_len.begin(), step.context_len.end(), arrays.context_len);
+    std::copy(step.logit_index.begin(), step.logit_index.end(), arrays.logit_index);
+    std::copy(step.block_table.begin(), step.block_table.end(), arrays.block_table);
+    arrays.upload(context);
+    for (HostKv* kv : {&step.other, &cache}) {
+      pools.emplace_back(backend, kv->k.data(), kv->k.size());
+      pools.emplace_back(backend, kv->v.data(), kv->v.size());
+      layers.push_back({pools[pools.size() - 2].at(kv->k.data()), pools.back().at(kv->v.data())});
+    }
+    context.kv.layers = layers;
+  }
+  StepInputs arrays;
+  StepContext context;
+  std::deque<Mirror> pools;
+  std::vector<KvLayerView> layers;
+};
 
 }  // namespace
 
@@ -112,9 +164,22 @@ LaunchResult run_tactic(Backend& backend, const Tactic& tactic, const OpSignatur
   const HostKv other = step.other;
   step.attach(result.cache);
 
+  std::deque<Mirror> mirrors;
+  const auto to_device = [&](std::vector<Operand>& operands, std::deque<GuardedBuffer>& buffers) {
+    for (size_t i = 0; i < operands.size(); ++i) {
+      mirrors.push_back(mirror(backend, buffers[i]));
+      operands[i].data = mirrors.back().at(operands[i].data);
+    }
+  };
+  to_device(launch.in, in);
+  to_device(launch.out, out);
+  mirrors.push_back(mirror(backend, workspace));
+  const DeviceStep device_step(backend, step, result.cache);
   const auto kernel = tactic.bind(signature);
   launch.kernel = kernel.get();
-  backend.run(std::span(&launch, 1), workspace.data(), step.context);
+  backend.run(std::span(&launch, 1), mirrors.back().at(workspace.data()), device_step.context);
+  for (const Mirror& m : mirrors) m.fetch();
+  for (const Mirror& m : device_step.pools) m.fetch();
 
   for (size_t i = 0; i < out.size(); ++i)
     result.outputs[i] = decode(std::move(result.outputs[i]), out[i].dense());

@@ -19,6 +19,7 @@ class GuardedBuffer {
   // Sets the rows; what lies between them becomes NaN in every dtype.
   void fill_rows(const std::byte* dense);
   std::byte* data() { return data_; }
+  std::vector<std::byte>& storage() { return storage_; }  // guards included
   std::vector<std::byte> dense() const;
   // Empty when nothing outside the rows changed.
   std::string damage() const;

@@ -2,9 +2,6 @@
 // table.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -13,9 +10,8 @@
 #include "backend/cpu/cpu_tactic.h"
 #include "backend/cpu/element.h"
 #include "backend/cpu/linear/amx_tactic.h"
-#include "launcher.h"
-#include "op_table.h"
 #include "ops/attention.h"
+#include "trial.h"
 
 namespace tokamak::test {
 namespace {
@@ -30,147 +26,6 @@ Backend& backend_of(Isa isa, int workers) {
   if (!b) b = make_cpu_backend({workers, std::string(name(isa)), true, 0});
   return *b;
 }
-
-double largest_of(DType t) { return t == DType::f16 ? 65000 : 3.4e38; }
-
-// TOKAMAK_TEST_QUICK, which is set under sanitizers: every eighth signature, and two worker counts.
-bool quick() { return std::getenv("TOKAMAK_TEST_QUICK") != nullptr; }
-
-std::vector<OpSignature> some_of(std::vector<OpSignature> all) {
-  if (!quick()) return all;
-  std::vector<OpSignature> some;
-  for (size_t i = 0; i < all.size(); i += 8) some.push_back(std::move(all[i]));
-  return some;
-}
-
-// Empty when every element is within its tolerance and, where the tensor is large enough for
-// statistics, the whole is too.
-std::string mismatch(const HostTensor& got, const HostTensor& want, const Tolerance& tolerance,
-                     bool whole) {
-  double error = 0, size = 0;
-  for (size_t i = 0; i < want.values.size(); ++i) {
-    const double g = got.values[i], w = want.values[i];
-    if (std::isnan(w) && std::isnan(g)) continue;
-    if (w == g) {
-      size += std::isfinite(w) ? w * w : 0;
-      continue;
-    }
-    // A result may be infinite where the double is merely beyond the dtype's range.
-    if (std::isinf(g) && g * w > 0 && std::fabs(w) > largest_of(got.type.dtype)) continue;
-    const double magnitude = std::max(std::fabs(w), want.magnitude.empty() ? 0 : want.magnitude[i]);
-    const double allowed = tolerance.element * magnitude + 1e-7 * (tolerance.element > 0);
-    if (!(std::fabs(g - w) <= allowed))
-      return fmt::format("element {} of row {}: found {}, expected {} ± {}",
-                         i % static_cast<size_t>(want.width()),
-                         i / static_cast<size_t>(want.width()), g, w, allowed);
-    error += (g - w) * (g - w);
-    size += w * w;
-  }
-  const double floor = 1e-12 * static_cast<double>(want.values.size());
-  if (whole && want.values.size() >= 200 && error > tolerance.nmse * size + floor)
-    return fmt::format("squared error {} of {}: more than {}", error, size, tolerance.nmse);
-  return {};
-}
-
-// One pool, K or V, row by row. New rows are within the dtype's rounding of the expected ones, plus
-// float32's of the row's largest element (a turn may cancel); all others are untouched. Of int8 a
-// code may be one off, where the value lies between two.
-std::string pool_mismatch(const std::vector<std::byte>& got, const std::vector<std::byte>& want,
-                          const std::vector<std::byte>& before, DType dtype, int64_t width) {
-  const double step = dtype == DType::f16 ? 1e-3 : dtype == DType::bf16 ? 8e-3 : 0;
-  const double code = dtype == DType::int8_row ? 1.002 / 127 : 0;
-  const size_t size = row_bytes(dtype, width);
-  for (size_t at = 0; at < want.size(); at += size) {
-    if (std::memcmp(&got[at], &want[at], size) == 0) continue;
-    if (std::memcmp(&want[at], &before[at], size) == 0)
-      return fmt::format("row {}: not this step's, but written", at / size);
-    const std::vector<double> g = load_kv(dtype, &got[at], width),
-                              w = load_kv(dtype, &want[at], width);
-    double largest = 0;
-    for (const double x : w) largest = std::max(largest, std::fabs(x));
-    for (size_t i = 0; i < w.size(); ++i) {
-      const double allowed = step * std::fabs(w[i]) + (2e-6 + code) * largest;
-      if (!(std::fabs(g[i] - w[i]) <= allowed))
-        return fmt::format("row {}, element {}: found {}, expected {} ± {}", at / size, i, g[i],
-                           w[i], allowed);
-    }
-  }
-  return {};
-}
-
-std::string cache_mismatch(const HostKv& got, const HostKv& want, const HostKv& before,
-                           DType dtype) {
-  const std::string k = pool_mismatch(got.k, want.k, before.k, dtype, want.head_dim);
-  if (!k.empty()) return "K cache, " + k;
-  const std::string v = pool_mismatch(got.v, want.v, before.v, dtype, want.head_dim);
-  return v.empty() ? v : "V cache, " + v;
-}
-
-// One signature on one step, filled one way: the reference once, then every tactic.
-class Trial {
- public:
-  Trial(const OpRow& row, const OpSignature& s, const StepShape& shape, Fill fill, uint64_t seed)
-      : s_(s),
-        fill_(fill),
-        seed_(seed),
-        rng_(seed),
-        step_(shape, vocab(s), kv(s).first, kv(s).second, rng_) {
-    for (const ValueType& t : s.inputs) {
-      inputs_.push_back(random_tensor(t, step_.context.tokens, step_.context.logit_rows,
-                                      t.dtype == DType::i32 ? Fill::gaussian : fill, rng_));
-    }
-    set_step_inputs();
-    want_cache_ = step_.cache;
-    want_ = row.reference(s, inputs_, step_, want_cache_);
-  }
-
-  // False after a failure.
-  bool check(Backend& backend, const Tactic& tactic, bool strided) {
-    const LaunchResult got = run_tactic(backend, tactic, s_, inputs_, step_, strided);
-    std::string problem = got.damage;
-    for (size_t i = 0; i < want_.size() && problem.empty(); ++i)
-      problem = mismatch(got.outputs[i], want_[i], tolerance_of(s_, step_.shape, tactic.name()),
-                         fill_ == Fill::gaussian);
-    if (problem.empty() && s_.op == Op::attention)
-      problem = cache_mismatch(got.cache, want_cache_, step_.cache, step_.shape.kv_dtype);
-    if (problem.empty()) return true;
-    ADD_FAILURE() << tactic.name() << " at level " << backend.properties().isa << ", "
-                  << backend.properties().workers << " workers, step " << step_.shape.name
-                  << " (KV " << name(step_.shape.kv_dtype) << "), " << name(fill_)
-                  << (strided ? ", strided" : "") << ", seed " << seed_ << "\n  " << s_.key()
-                  << "\n  " << problem;
-    return false;
-  }
-
- private:
-  static int64_t vocab(const OpSignature& s) {
-    return s.op == Op::embedding ? s.inputs[1].shape[0].size : 1000;
-  }
-  static std::pair<int64_t, int64_t> kv(const OpSignature& s) {
-    if (s.op != Op::attention) return {0, 0};
-    const AttentionAttrs a = AttentionAttrs::from(s.attrs);
-    return {a.kv_heads, a.head_dim};
-  }
-  void set_ints(size_t input, const std::vector<int32_t>& v) {
-    for (size_t i = 0; i < v.size(); ++i) {
-      inputs_[input].values[i] = v[i];
-      store_element(DType::i32, inputs_[input].bytes.data(), static_cast<int64_t>(i), v[i]);
-    }
-  }
-  void set_step_inputs() {
-    if (s_.op == Op::embedding) set_ints(0, step_.ids);
-    if (s_.op == Op::rope) set_ints(1, step_.positions);
-    if (s_.op == Op::attention) set_ints(3, step_.positions);
-  }
-
-  const OpSignature& s_;
-  const Fill fill_;
-  const uint64_t seed_;
-  Rng rng_;
-  TestStep step_;
-  std::vector<HostTensor> inputs_, want_;
-  HostKv want_cache_;
-};
 
 // Each tactic on its own level with two workers and on the best level with every worker count.
 // With odd values one count is enough: how work divides does not depend on them.

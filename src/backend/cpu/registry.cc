@@ -5,7 +5,7 @@
 #include "backend/cpu/linear/amx_tactic.h"
 #include "backend/cpu/linear/linear_tactic.h"
 #include "backend/cpu/linear/rows16_embedding.h"
-#include "backend/cpu/plain_layout.h"
+#include "backend/plain_layout.h"
 #include "backend/cpu/reference/reference.h"
 
 namespace tokamak {

@@ -1,4 +1,4 @@
-#include "backend/cpu/plain_layout.h"
+#include "backend/plain_layout.h"
 
 #include <cstring>
 

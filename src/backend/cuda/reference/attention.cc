@@ -1,0 +1,119 @@
+#include "ops/attention.h"
+
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernels/reference.h"
+#include "backend/cuda/reference/reference.h"
+
+namespace tokamak {
+namespace {
+
+constexpr int64_t kMaxHeadDim = 1024;
+
+cudaStream_t stream_of(ExecContext& exec) { return static_cast<CudaExec&>(exec).stream; }
+
+// The tables of one rope in device memory.
+class RopeOnDevice {
+ public:
+  explicit RopeOnDevice(const RopeAttrs& a) {
+    const bool longrope = a.scaling.kind == "longrope";
+    const int64_t shortest = 1, longest = longrope ? a.scaling.original_max_position + 1 : 1;
+    const RopeTable base = rope_table(a, shortest);
+    table_ = DeviceArray<float>(base.inv_freq);
+    arg_.head_dim = static_cast<int>(a.head_dim);
+    arg_.rotary_dim = static_cast<int>(a.rotary_dim);
+    arg_.neox = a.neox;
+    arg_.table = table_.data();
+    arg_.magnitude = base.magnitude;
+    if (longrope) {
+      const RopeTable other = rope_table(a, longest);
+      long_table_ = DeviceArray<float>(other.inv_freq);
+      arg_.long_table = long_table_.data();
+      arg_.long_magnitude = other.magnitude;
+      arg_.long_from = a.scaling.original_max_position;
+    }
+    arg_.dynamic = a.scaling.kind == "dynamic";
+    arg_.theta = a.theta;
+    arg_.factor = a.scaling.factor;
+    arg_.max_position = a.max_position;
+  }
+  const cuda::RopeArg& arg() const { return arg_; }
+
+ private:
+  DeviceArray<float> table_, long_table_;
+  cuda::RopeArg arg_;
+};
+
+class RopeKernel final : public Kernel {
+ public:
+  explicit RopeKernel(const OpSignature& s) : s_(s), rope_(RopeAttrs::from(s.attrs)) {}
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    cuda::rope(rows_arg(s_.inputs[0], args.in[0], *args.step), args.in[1].as<const int32_t>(),
+               rope_.arg(), step_arg(*args.step), rows_arg(s_.outputs[0], args.out[0], *args.step),
+               stream_of(exec));
+  }
+
+ private:
+  const OpSignature s_;
+  const RopeOnDevice rope_;
+};
+
+class AttentionKernel final : public Kernel {
+ public:
+  explicit AttentionKernel(const OpSignature& s) : s_(s), a_(AttentionAttrs::from(s.attrs)) {
+    if (a_.has_rope) rope_ = std::make_unique<RopeOnDevice>(a_.rope);
+  }
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    const StepContext& step = *args.step;
+    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], step); };
+    cuda::AttentionArg a;
+    a.q = in(0);
+    a.k = in(1);
+    a.v = in(2);
+    a.positions = args.in[3].as<const int32_t>();
+    if (a_.qk_norm) {
+      a.q_weight = in(4);
+      a.k_weight = in(5);
+    }
+    a.y = rows_arg(s_.outputs[0], args.out[0], step);
+    a.heads = static_cast<int>(a_.heads);
+    a.kv_heads = static_cast<int>(a_.kv_heads);
+    a.head_dim = static_cast<int>(a_.head_dim);
+    a.scale = static_cast<float>(a_.scale);
+    a.softcap = static_cast<float>(a_.softcap);
+    a.window = a_.window;
+    a.qk_norm = a_.qk_norm;
+    a.qk_eps = static_cast<float>(a_.qk_norm_eps);
+    a.has_rope = a_.has_rope;
+    if (rope_) a.rope = rope_->arg();
+    a.kv_dtype = step.kv.dtype;
+    a.block_size = step.kv.block_size;
+    const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+    a.k_cache = reinterpret_cast<uint8_t*>(layer.k);
+    a.v_cache = reinterpret_cast<uint8_t*>(layer.v);
+    cuda::attention(a, step_arg(step), stream_of(exec));
+  }
+
+ private:
+  const OpSignature s_;
+  const AttentionAttrs a_;
+  std::unique_ptr<RopeOnDevice> rope_;
+};
+
+bool fits_rope(const OpSignature& s) {
+  return is_cuda_activation(s.inputs[0].dtype) &&
+         s.attrs.get<int64_t>("rope_head_dim") <= kMaxHeadDim;
+}
+bool fits(const OpSignature& s) {
+  for (size_t i = 0; i < s.inputs.size(); ++i)
+    if (i != 3 && !is_cuda_activation(s.inputs[i].dtype)) return false;
+  return s.attrs.get<int64_t>("head_dim") <= kMaxHeadDim;
+}
+
+}  // namespace
+
+void add_cuda_reference_attention(CudaRegistry& r) {
+  r.add<CudaSimpleTactic>(Op::rope, r.target, fits_rope, bind_cuda<RopeKernel>);
+  r.add<CudaSimpleTactic>(Op::attention, r.target, fits, bind_cuda<AttentionKernel>);
+}
+
+}  // namespace tokamak

@@ -1,0 +1,9 @@
+// The explicit list of what the CUDA backend offers.
+#pragma once
+#include "backend/cuda/cuda_tactic.h"
+
+namespace tokamak {
+
+CudaRegistry make_cuda_registry(const CudaTarget& target);
+
+}  // namespace tokamak

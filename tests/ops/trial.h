@@ -1,0 +1,32 @@
+// One signature on one step, filled one way: the double reference once, then any tactic of any
+// backend against it.
+#pragma once
+#include "launcher.h"
+#include "op_table.h"
+
+namespace tokamak::test {
+
+class Trial {
+ public:
+  Trial(const OpRow& row, const OpSignature& s, const StepShape& shape, Fill fill, uint64_t seed);
+  // False after a failure, which names everything that repeats it.
+  bool check(Backend& backend, const Tactic& tactic, bool strided);
+
+ private:
+  void set_ints(size_t input, const std::vector<int32_t>& v);
+  void set_step_inputs();
+
+  const OpSignature& s_;
+  const Fill fill_;
+  const uint64_t seed_;
+  Rng rng_;
+  TestStep step_;
+  std::vector<HostTensor> inputs_, want_;
+  HostKv want_cache_;
+};
+
+// TOKAMAK_TEST_QUICK, which is set under sanitizers: every eighth signature.
+bool quick();
+std::vector<OpSignature> some_of(std::vector<OpSignature> all);
+
+}  // namespace tokamak::test
