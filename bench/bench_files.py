@@ -32,17 +32,9 @@ def has_amx():
 
 
 def quiet_cpus(count):
-    """The CPUs on which a small matrix product runs fastest just now: of a virtual machine's cores some share
-    theirs with a busy neighbour. All are tried at once."""
-    command = [ROOT / "build/bench/kernel_bench", "--shapes", "576x576", "--dtypes", "bf16", "--tokens", "256",
-               "--workers", "1", "--rounds", "20", "--json"]
-    probes = {cpu: subprocess.Popen(["taskset", "-c", str(cpu), *map(str, command)], stdout=subprocess.PIPE)
-              for cpu in sorted(os.sched_getaffinity(0))}
-    speeds = {}
-    for cpu, probe in probes.items():
-        rows = json.loads(probe.communicate()[0])["rows"]
-        speeds[cpu] = max(row["gflop_s"] for row in rows)
-    return sorted(sorted(speeds, key=speeds.get)[-count:])
+    """The fastest CPUs just now: of a virtual machine's cores some share theirs with a busy neighbour."""
+    rates = json.loads(run(ROOT / "build/bench/core_probe", stdout=subprocess.PIPE).stdout)
+    return sorted(sorted(map(int, rates), key=lambda cpu: rates[str(cpu)])[-count:])
 
 
 def python_with(name, *packages):
