@@ -106,7 +106,8 @@ class Divergence : public QuantizeCommand {
 TEST_F(Divergence, OfModelsInOneRun) {
   ASSERT_FALSE(model_.empty()) << "run the tests by ./dev test, which fetches the models";
   ASSERT_EQ(quantize({"--model_dir", model_, "--qformat", "int8_wo"}).code, 0);
-  const Outcome o = kl({"--reference", model_, "--model", model_, "--also", path("out"), "--json"});
+  const Outcome o = kl({"--reference", model_, "--model", model_, "--also", path("out"),
+                        "--activation_bits", "16", "--json"});  // as the reference always has
   ASSERT_EQ(o.code, 0) << o.err;
   const Json results = Json::parse(o.out);
   ASSERT_EQ(results.size(), 2u);
