@@ -35,12 +35,12 @@ struct LLMOptions {
   // Logits of a sequence do not depend on others of the batch, on chunks or on workers, bit for
   // bit; at some cost in speed.
   bool deterministic = false;
-  int64_t max_num_tokens = 0;           // tokens of one step; 0: the engine's limit
-  std::string weights = "auto";         // map the engine file, copy it into huge pages, or auto
-  int64_t kv_cache_tokens = 0;          // room in the KV cache; 0: as much as the requests need
-  std::filesystem::path cache_dir;      // empty: $XDG_CACHE_HOME/tokamak
-  std::string debug_tensors;            // glob over value names, kept as debug outputs and …
-  std::filesystem::path debug_dir;      // … written as DIR/step{N}/NAME.npy
+  int64_t max_num_tokens = 0;       // tokens of one step; 0: the engine's limit
+  std::string weights = "auto";     // map the engine file, copy it into huge pages, or auto
+  int64_t kv_cache_tokens = 0;      // room in the KV cache; 0: as much as the requests need
+  std::filesystem::path cache_dir;  // empty: $XDG_CACHE_HOME/tokamak
+  std::string debug_tensors;        // glob over value names, kept as debug outputs and …
+  std::filesystem::path debug_dir;  // … written as DIR/step{N}/NAME.npy
 };
 
 struct Request {

@@ -28,8 +28,8 @@ struct EngineConfig {
   Json pretrained;      // the checkpoint's config.json
   BuildLimits limits;
   DType kv_cache_dtype = DType::f16;
-  std::string device, isa;    // tuned for
-  std::string debug_tensors;  // glob that was given at build
+  std::string device, isa;             // tuned for
+  std::string debug_tensors;           // glob that was given at build
   std::string activation_bits = "16";  // engine/numerics.h, as given
   bool deterministic = false;
   Json to_json() const;

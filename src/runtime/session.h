@@ -132,7 +132,7 @@ class Session {
   // The step's inputs (StepContext points here) and progress.
   StepInputs step_;
   std::vector<int32_t> begin_, done_;  // per input: KV length before the step; tokens launched
-  std::vector<float> gathered_;  // logits of steps of several launches, or from device memory
+  std::vector<float> gathered_;        // logits of steps of several launches, or from device memory
   std::vector<double> times_;
   StepContext context_;
   std::function<void(const DebugTensor&)> debug_;

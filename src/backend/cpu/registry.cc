@@ -5,8 +5,8 @@
 #include "backend/cpu/linear/amx_tactic.h"
 #include "backend/cpu/linear/linear_tactic.h"
 #include "backend/cpu/linear/rows16_embedding.h"
-#include "backend/plain_layout.h"
 #include "backend/cpu/reference/reference.h"
+#include "backend/plain_layout.h"
 
 namespace tokamak {
 
