@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cpu/element.h"
+#include "backend/cpu/linear/finish_args.h"
 #include "backend/cpu/linear/rows16.h"
 #include "backend/cpu/linear/rows16_layout.h"
 #include "ops/linear.h"
@@ -173,23 +174,8 @@ class AmxLinearKernel final : public Kernel {
   void finish(const LaunchArgs& args, int64_t group, int64_t first, int tokens, const float* acc_a,
               const float* acc_b) const {
     const int64_t column = group * kGroupRows;
-    LinearFinish f;
-    f.activation = s_.attrs.activation;
-    f.glu = s_.weights == 2;
-    f.bias_dtype = s_.bias_dtype;
-    const size_t bias_at = static_cast<size_t>(column) * info(s_.bias_dtype).block_bytes;
-    const auto weights = static_cast<size_t>(s_.weights);
-    if (s_.attrs.has_bias) {
-      f.bias_a = args.in[1 + weights].data + bias_at;
-      if (f.glu) f.bias_b = args.in[2 + weights].data + bias_at;
-    }
-    if (s_.attrs.has_residual) {
-      const Operand& r = args.in.back();
-      f.residual = r.as<const float>() + first * r.row_stride + column;
-      f.residual_stride = r.row_stride;
-    }
-    f.out_stride = args.out[0].row_stride;
-    f.out = args.out[0].as<float>() + first * f.out_stride + column;
+    const LinearFinish f =
+        finish_args(args, s_.attrs, s_.bias_dtype, s_.weights == 2, first, column);
     s_.kernels->finish(f, acc_a, acc_b, tokens,
                        static_cast<int>(std::min<int64_t>(kGroupRows, s_.n - column)));
   }
