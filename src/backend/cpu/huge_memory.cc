@@ -53,13 +53,4 @@ void unmap_memory(std::byte* p, size_t bytes) {
   if (p != nullptr) munmap(p, mapped_bytes(bytes));
 }
 
-void touch_memory(std::byte* p, size_t bytes) {
-  const auto begin = (reinterpret_cast<uintptr_t>(p) + kPage - 1) / kPage * kPage;
-  const auto end = (reinterpret_cast<uintptr_t>(p) + bytes) / kPage * kPage;
-  auto* at = reinterpret_cast<std::byte*>(begin);
-  if (end <= begin || madvise(at, end - begin, MADV_POPULATE_WRITE) == 0) return;
-  for (volatile std::byte* q = at; q < at + (end - begin); q += kPage)
-    *q = *q;  // before Linux 5.14
-}
-
 }  // namespace tokamak

@@ -11,7 +11,4 @@ namespace tokamak {
 std::byte* map_memory(size_t bytes, const std::vector<int>& nodes = {});
 void unmap_memory(std::byte* p, size_t bytes);  // the bytes asked for
 
-// Makes the pages of [p, p + bytes) present on the calling thread's node; whole pages inside only.
-void touch_memory(std::byte* p, size_t bytes);
-
 }  // namespace tokamak

@@ -77,31 +77,6 @@ TOKAMAK_INLINE void dot_bf16() {
     _mm512_storeu_ps(c, _mm512_add_ps(_mm512_loadu_ps(c), _mm512_add_ps(even, odd)));
   }
 }
-// C[m][n] += sum over quads of int8 A[m][quad] * int8 (or unsigned) B[quad][n].
-template <int C, int A, int B, bool kUnsignedB>
-TOKAMAK_INLINE void dot_bytes() {
-  check();
-  for (int m = 0; m < 16; ++m) {
-    int32_t c[16];
-    std::memcpy(c, file.t[C][m], 64);
-    for (int q = 0; q < 16; ++q)
-      for (int n = 0; n < 16; ++n)
-        for (int i = 0; i < 4; ++i) {
-          const auto w = std::to_integer<uint8_t>(file.t[B][q][4 * n + i]);
-          c[n] += static_cast<int8_t>(file.t[A][m][4 * q + i]) *
-                  (kUnsignedB ? static_cast<int>(w) : static_cast<int8_t>(w));
-        }
-    std::memcpy(file.t[C][m], c, 64);
-  }
-}
-template <int C, int A, int B>
-TOKAMAK_INLINE void dot_i8() {
-  dot_bytes<C, A, B, false>();
-}
-template <int C, int A, int B>
-TOKAMAK_INLINE void dot_i8u8() {
-  dot_bytes<C, A, B, true>();
-}
 
 #else
 
@@ -139,14 +114,6 @@ TOKAMAK_INLINE void store(void* p, size_t stride = kTileRow) {
 template <int C, int A, int B>
 TOKAMAK_INLINE void dot_bf16() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
-}
-template <int C, int A, int B>
-TOKAMAK_INLINE void dot_i8() {
-  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
-}
-template <int C, int A, int B>
-TOKAMAK_INLINE void dot_i8u8() {
-  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
 }
 
 #endif

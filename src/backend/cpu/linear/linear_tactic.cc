@@ -2,12 +2,8 @@
 
 #include <algorithm>
 
-#include "backend/cpu/element.h"
-#include "backend/cpu/linear/finish_args.h"
-#include "backend/cpu/linear/rows16.h"
+#include "backend/cpu/linear/linear_use.h"
 #include "backend/cpu/linear/rows16_layout.h"
-#include "backend/cpu/linear/tile.h"
-#include "ops/linear.h"
 
 namespace tokamak {
 namespace {
@@ -266,8 +262,7 @@ class LinearTactic final : public CpuTactic {
     return std::max(tiles, round_up(shape.row_bytes, 64) * static_cast<size_t>(target_.workers));
   }
   std::string_view weight_layout(const OpSignature&, int input) const override {
-    const bool weight = input == 1 || (input == 2 && op() == Op::linear_glu);
-    return weight ? kRows16 : "plain";
+    return linear_weight_layout(op(), input);
   }
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
     const LinearShape shape = shape_of(s);
@@ -286,19 +281,8 @@ class LinearTactic final : public CpuTactic {
 
  protected:
   bool fits(const OpSignature& s) const override {
-    const bool glu = op() == Op::linear_glu;
-    if (s.inputs[0].dtype != DType::f32 || s.outputs[0].dtype != DType::f32) return false;
-    if (s.inputs[0].shape.size() != 2) return false;
-    const LinearAttrs a = LinearAttrs::from(s.attrs);
-    if (a.has_residual && s.inputs.back().dtype != DType::f32) return false;
-    if (math_ == LinearMath::int8 && a.activation_bits != 8) return false;
-    const ValueType& w = s.inputs[1];
-    if (glu && s.inputs[2] != w) return false;
-    const size_t bias = glu ? 3 : 2;
-    if (a.has_bias && (!is_activation_dtype(s.inputs[bias].dtype) ||
-                       (glu && s.inputs[bias + 1].dtype != s.inputs[bias].dtype)))
-      return false;
-    return kernels_for_(w.dtype, math_) != nullptr && rows16_fits(w.dtype, w.shape.back().size);
+    if (math_ == LinearMath::int8 && LinearAttrs::from(s.attrs).activation_bits != 8) return false;
+    return linear_operands_fit(s) && kernels_for_(s.inputs[1].dtype, math_) != nullptr;
   }
 
  private:
