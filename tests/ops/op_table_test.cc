@@ -16,7 +16,6 @@
 namespace tokamak::test {
 namespace {
 
-constexpr uint64_t kSeed = 20261121;
 constexpr int kWorkerCounts[] = {1, 2, 3, 8};
 
 // Backends by level and number of workers, made once.
@@ -80,23 +79,11 @@ void check_emulated(Trial& trial, const OpSignature& s, Fill fill, std::set<std:
 class OpTable : public testing::TestWithParam<OpRow> {};
 
 TEST_P(OpTable, EveryTacticMatchesTheReference) {
-  const OpRow& row = GetParam();
-  std::printf("seed %llu\n", static_cast<unsigned long long>(kSeed));
-  uint64_t seed = kSeed;
-  std::set<std::string> failed, ran;
-  const auto shapes = row.op == Op::attention ? attention_step_shapes() : step_shapes();
-  for (const OpSignature& s : some_of(row.signatures()))
-    for (const StepShape& shape : shapes)
-      for (const Fill fill : {Fill::gaussian, Fill::outliers, Fill::nonfinite}) {
-        if (fill == Fill::nonfinite && !row.nonfinite(s)) continue;
-        Trial trial(row, s, shape, fill, ++seed);
-        check_tactics(trial, s, fill, failed, ran);
-        check_emulated(trial, s, fill, failed, ran);
-      }
-  std::string names;
-  for (const std::string& n : ran) names += " " + n;
-  std::printf("tactics:%s\n", names.c_str());
-  EXPECT_FALSE(ran.empty());
+  check_row(GetParam(), [](Trial& trial, const OpSignature& s, Fill fill,
+                           std::set<std::string>& failed, std::set<std::string>& ran) {
+    check_tactics(trial, s, fill, failed, ran);
+    check_emulated(trial, s, fill, failed, ran);
+  });
 }
 
 // Every op has a tactic that is always there, but for views and what other parts provide.

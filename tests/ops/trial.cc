@@ -143,4 +143,23 @@ std::vector<OpSignature> some_of(std::vector<OpSignature> all) {
   return some;
 }
 
+void check_row(const OpRow& row, CheckTrial check) {
+  constexpr uint64_t kSeed = 20261121;
+  std::printf("seed %llu\n", static_cast<unsigned long long>(kSeed));
+  uint64_t seed = kSeed;
+  std::set<std::string> failed, ran;
+  const auto shapes = row.op == Op::attention ? attention_step_shapes() : step_shapes();
+  for (const OpSignature& s : some_of(row.signatures()))
+    for (const StepShape& shape : shapes)
+      for (const Fill fill : {Fill::gaussian, Fill::outliers, Fill::nonfinite}) {
+        if (fill == Fill::nonfinite && !row.nonfinite(s)) continue;
+        Trial trial(row, s, shape, fill, ++seed);
+        check(trial, s, fill, failed, ran);
+      }
+  std::string names;
+  for (const std::string& n : ran) names += " " + n;
+  std::printf("tactics:%s\n", names.c_str());
+  EXPECT_FALSE(ran.empty());
+}
+
 }  // namespace tokamak::test

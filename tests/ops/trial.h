@@ -1,6 +1,8 @@
 // One signature on one step, filled one way: the double reference once, then any tactic of any
 // backend against it.
 #pragma once
+#include <set>
+
 #include "launcher.h"
 #include "op_table.h"
 
@@ -24,6 +26,12 @@ class Trial {
   std::vector<HostTensor> inputs_, want_;
   HostKv want_cache_;
 };
+
+// Every signature of the row on every step shape with every fill. Prints the seed, and at the end
+// what `check` put into the set of tactics that ran, which must not stay empty.
+using CheckTrial = void (*)(Trial& trial, const OpSignature& s, Fill fill,
+                            std::set<std::string>& failed, std::set<std::string>& ran);
+void check_row(const OpRow& row, CheckTrial check);
 
 // TOKAMAK_TEST_QUICK, which is set under sanitizers: every eighth signature.
 bool quick();
