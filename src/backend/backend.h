@@ -171,5 +171,12 @@ class Backend {
 const Tactic* select_tactic(const Backend& backend, const OpSignature& signature, int64_t tokens,
                             std::string_view layout = {});
 const Tactic* find_tactic(const Backend& backend, Op op, std::string_view name);
+// Whether the backend has this layout and it takes this matrix.
+bool can_store(const Backend& backend, const ValueType& weight, std::string_view layout);
+
+// Packs rows [begin, end) on all workers, each part a multiple of the layout's granularity, into
+// host memory.
+void pack_rows(Backend& backend, const WeightLayout& layout, const TensorView& source,
+               std::byte* packed, int64_t begin, int64_t end);
 
 }  // namespace tokamak

@@ -5,7 +5,7 @@ namespace {
 
 bool takes_layout(const Tactic& tactic, const OpSignature& signature, std::string_view layout) {
   for (size_t i = 0; i < signature.inputs.size(); ++i)
-    if (signature.inputs[i].is_weight && signature.inputs[i].shape.size() >= 2 &&
+    if (is_matrix_weight(signature.inputs[i]) &&
         tactic.weight_layout(signature, static_cast<int>(i)) != layout)
       return false;
   return true;
@@ -32,6 +32,13 @@ const Tactic* find_tactic(const Backend& backend, Op op, std::string_view name) 
   for (const Tactic* tactic : backend.tactics(op))
     if (tactic->name() == name) return tactic;
   return nullptr;
+}
+
+bool can_store(const Backend& backend, const ValueType& weight, std::string_view layout) {
+  std::vector<int64_t> sizes;
+  for (const Dim& d : weight.shape) sizes.push_back(d.size);
+  const WeightLayout* l = backend.layout(layout);
+  return l && l->supports(weight.dtype, Shape(std::span<const int64_t>(sizes)));
 }
 
 }  // namespace tokamak

@@ -28,10 +28,7 @@ std::vector<Candidate> candidates_of(const Backend& backend, const OpSignature& 
     for (size_t i = 0; i < s.inputs.size(); ++i) {
       if (!is_matrix_weight(s.inputs[i])) continue;
       c.layouts.emplace_back(t->weight_layout(s, static_cast<int>(i)));
-      const WeightLayout* layout = backend.layout(c.layouts.back());
-      std::vector<int64_t> sizes;
-      for (const Dim& d : s.inputs[i].shape) sizes.push_back(d.size);
-      known = known && layout && layout->supports(s.inputs[i].dtype, Shape(std::span(sizes)));
+      known = known && can_store(backend, s.inputs[i], c.layouts.back());
     }
     if (known) list.push_back(std::move(c));
   }
@@ -39,16 +36,6 @@ std::vector<Candidate> candidates_of(const Backend& backend, const OpSignature& 
 }
 
 }  // namespace
-
-bool is_matrix_weight(const ValueType& t) { return t.is_weight && t.shape.size() >= 2; }
-
-bool is_row_step(const Plan& plan, const PlanStep& step) {
-  for (const int32_t o : step.outputs) {
-    const SymShape& shape = plan.values[o].type.shape;
-    if (!shape.empty() && shape[0].symbol == Symbol::sequences) return true;
-  }
-  return false;
-}
 
 std::vector<Group> make_groups(const Plan& plan, const Backend& backend) {
   std::vector<Group> groups;

@@ -36,8 +36,4 @@ std::vector<Group> make_groups(const Plan& plan, const Backend& backend);
 // Those worth timing for this bucket by their estimates, best estimate first.
 std::vector<const Tactic*> prune(const Group& group, int32_t bucket);
 
-bool is_matrix_weight(const ValueType& type);
-// True for steps whose rows are rows of logits: their bucket follows from those, not from tokens.
-bool is_row_step(const Plan& plan, const PlanStep& step);
-
 }  // namespace tokamak

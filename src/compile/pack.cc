@@ -11,8 +11,6 @@ namespace {
 
 constexpr size_t kPieceBytes = 32u << 20;  // packed between two releases
 
-Shape shape_of(const PlanWeight& w) { return Shape(std::span<const int64_t>(w.shape)); }
-
 const WeightLayout& layout_of(const Backend& backend, const PlanWeight& w) {
   const WeightLayout* layout = backend.layout(w.layout);
   if (!layout || !layout->supports(w.dtype, shape_of(w)))
@@ -23,18 +21,6 @@ const WeightLayout& layout_of(const Backend& backend, const PlanWeight& w) {
 
 // As the checkpoint has it: what vectors always are, and matrices of layout "plain".
 bool is_copy(const PlanWeight& w) { return w.shape.size() < 2 || w.layout == "plain"; }
-
-// Rows [begin, end) shared out among the workers, each part a multiple of the granularity.
-void pack_rows(Backend& backend, const WeightLayout& layout, const TensorView& source,
-               std::byte* packed, int64_t begin, int64_t end) {
-  const int64_t unit = std::max<int64_t>(layout.row_granularity(), 1);
-  backend.parallel([&](int worker, int workers) {
-    const int64_t units = (end - begin + unit - 1) / unit;
-    const int64_t from = begin + units * worker / workers * unit;
-    const int64_t to = std::min(end, begin + units * (worker + 1) / workers * unit);
-    if (from < to) layout.pack(source, packed, from, to);
-  });
-}
 
 }  // namespace
 

@@ -9,8 +9,6 @@
 namespace tokamak {
 namespace {
 
-Shape shape_of(const PlanWeight& weight) { return Shape(std::span<const int64_t>(weight.shape)); }
-
 class CheckpointWeights final : public WeightSource {
  public:
   explicit CheckpointWeights(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}

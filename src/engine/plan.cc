@@ -1,5 +1,6 @@
 #include "engine/plan.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -200,6 +201,15 @@ Plan Plan::from_json(const Json& json) {
   }
   check_plan(plan);
   return plan;
+}
+
+Shape shape_of(const PlanWeight& w) { return Shape(std::span<const int64_t>(w.shape)); }
+
+bool is_row_step(const Plan& plan, const PlanStep& step) {
+  return std::any_of(step.outputs.begin(), step.outputs.end(), [&](int32_t o) {
+    const SymShape& shape = plan.values[o].type.shape;
+    return !shape.empty() && shape[0].symbol == Symbol::sequences;
+  });
 }
 
 }  // namespace tokamak

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/shape.h"
 #include "ops/op.h"
 
 namespace tokamak {
@@ -72,5 +73,9 @@ struct Plan {
   Json to_json() const;
   static Plan from_json(const Json& json);  // validates every index; Error
 };
+
+Shape shape_of(const PlanWeight& weight);
+// True for steps whose rows are rows of logits: their bucket follows from those, not from tokens.
+bool is_row_step(const Plan& plan, const PlanStep& step);
 
 }  // namespace tokamak

@@ -76,6 +76,8 @@ struct ValueType {
   bool is_weight = false;
   bool operator==(const ValueType&) const = default;
 };
+// Such weights have layouts (backend.h); vectors are stored as they are.
+inline bool is_matrix_weight(const ValueType& t) { return t.is_weight && t.shape.size() >= 2; }
 std::string str(const ValueType& type);  // "f32[tokens, 576]", weights "q4_1{576, 576}"
 
 struct OpSignature {

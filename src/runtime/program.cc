@@ -15,19 +15,8 @@ namespace {
 
 constexpr size_t kCopyBytes = size_t{2} << 20;  // a worker copies at a time
 
-bool is_matrix_weight(const ValueType& t) { return t.is_weight && t.shape.size() >= 2; }
-
-Shape shape_of(const PlanWeight& w) { return Shape(std::span<const int64_t>(w.shape)); }
-
 // Ops that read their weights from begin to end; an embedding picks rows.
 bool streams(Op op) { return op != Op::embedding; }
-
-bool has_rows(const Plan& plan, const PlanStep& step) {
-  return std::any_of(step.outputs.begin(), step.outputs.end(), [&](int32_t o) {
-    const SymShape& shape = plan.values[o].type.shape;
-    return !shape.empty() && shape[0].symbol == Symbol::sequences;
-  });
-}
 
 // The layouts that a tactic wants for the matrix weights among the inputs; empty strings elsewhere.
 std::vector<std::string> layouts_of(const Tactic& tactic, const OpSignature& s) {
@@ -44,11 +33,7 @@ std::vector<std::string> layouts_of(const Tactic& tactic, const OpSignature& s) 
 bool backend_packs(const Backend& backend, const OpSignature& s,
                    const std::vector<std::string>& layouts) {
   for (size_t i = 0; i < s.inputs.size(); ++i) {
-    if (!is_matrix_weight(s.inputs[i])) continue;
-    const WeightLayout* layout = backend.layout(layouts[i]);
-    std::vector<int64_t> sizes;
-    for (const Dim& d : s.inputs[i].shape) sizes.push_back(d.size);
-    if (!layout || !layout->supports(s.inputs[i].dtype, Shape(std::span(sizes)))) return false;
+    if (is_matrix_weight(s.inputs[i]) && !can_store(backend, s.inputs[i], layouts[i])) return false;
   }
   return true;
 }
@@ -236,14 +221,7 @@ std::span<const std::byte> Program::weight(int32_t index, const std::string& lay
   const size_t bytes = to.packed_bytes(w.dtype, shape);
   Backend::Buffer buffer = backend_.allocate(bytes);
   Staging packed(backend_, buffer.get(), bytes);
-  const TensorView view{w.dtype, shape, source};
-  const int64_t unit = std::max<int64_t>(to.row_granularity(), 1), rows = shape[0];
-  backend_.parallel([&](int worker, int workers) {
-    const int64_t units = (rows + unit - 1) / unit;
-    const int64_t begin = units * worker / workers * unit;
-    const int64_t end = std::min(rows, units * (worker + 1) / workers * unit);
-    if (begin < end) to.pack(view, packed.data(), begin, end);
-  });
+  pack_rows(backend_, to, {w.dtype, shape, source}, packed.data(), 0, shape[0]);
   packed.commit();
   it->second = {buffer.get(), bytes};
   repacked_bytes_ += static_cast<int64_t>(bytes);
@@ -254,7 +232,7 @@ std::span<const std::byte> Program::weight(int32_t index, const std::string& lay
 void Program::bind_step(size_t i) {
   const PlanStep& step = plan().steps[i];
   const OpSignature signature = plan().signature(step);
-  Step s{has_rows(plan(), step), {}, {}};
+  Step s{tokamak::is_row_step(plan(), step), {}, {}};
   const bool fits = recorded_fits(step, signature);
   if (!fits) ++reselected_;
   const std::vector<TacticChoice> choices = fits ? step.choices : reselect(step, signature);

@@ -75,7 +75,7 @@ void Session::note_other_device(const std::filesystem::path& engine_dir) const {
 MemoryNeed Session::memory() const {
   MemoryNeed m;
   m.tokens = max_tokens_;
-  m.rows = row_capacity_;
+  m.rows = step_.rows();
   m.kv_tokens = int64_t{kv_.blocks()} * kv_.block_size();
   m.activations = program_.arena_bytes();
   m.workspace = program_.workspace_bytes();
@@ -90,10 +90,9 @@ void Session::size_buffers(int64_t rows, int64_t sequences, int64_t stride) {
   const bool moved = step_.resize(max_tokens_, sequences, stride, rows);
   begin_.resize(static_cast<size_t>(step_.sequences()));
   done_.resize(static_cast<size_t>(step_.sequences()));
-  if (!moved && rows <= row_capacity_) return;
-  row_capacity_ = std::max(rows, row_capacity_);
-  program_.plan_memory(max_tokens_, row_capacity_, step_.device_token_ids(),
-                       step_.device_positions());
+  if (moved)
+    program_.plan_memory(max_tokens_, step_.rows(), step_.device_token_ids(),
+                         step_.device_positions());
 }
 
 BlockTable& Session::table(int32_t sequence) {
@@ -222,8 +221,8 @@ Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
     const int64_t rows = in.logits == WantLogits::all                 ? n
                          : in.logits == WantLogits::last && n == left ? 1
                                                                       : 0;
-    if (c.rows + rows > row_capacity_)
-      size_buffers(std::min(max_rows_, std::max(c.rows + rows, 2 * row_capacity_)), 0, 0);
+    if (c.rows + rows > step_.rows())
+      size_buffers(std::min(max_rows_, std::max(c.rows + rows, 2 * step_.rows())), 0, 0);
     for (int64_t r = 0; r < rows; ++r)
       step_.logit_index[c.rows++] = c.tokens + static_cast<int32_t>(n - rows + r);
     const std::span<const int32_t> blocks = table(in.sequence).blocks();

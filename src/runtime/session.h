@@ -127,7 +127,6 @@ class Session {
   std::vector<std::optional<BlockTable>> sequences_;
   std::vector<int32_t> free_sequences_;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
-  int64_t row_capacity_ = 0;
 
   // The step's inputs (StepContext points here) and progress.
   StepInputs step_;

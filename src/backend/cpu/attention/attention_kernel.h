@@ -4,7 +4,7 @@
 
 #include "backend/cpu/attention/attention_work.h"
 #include "backend/cpu/cpu_exec.h"
-#include "backend/cpu/rope_tables.h"
+#include "backend/rope_tables.h"
 #include "ops/attention.h"
 
 namespace tokamak {

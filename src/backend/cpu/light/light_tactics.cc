@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "backend/cpu/light/light_tactic.h"
-#include "backend/cpu/rope_tables.h"
+#include "backend/rope_tables.h"
 #include "ops/activation.h"
 
 namespace tokamak {

@@ -7,7 +7,7 @@
 #include "backend/cpu/reference/reference.h"
 #include "backend/cpu/reference/rotate.h"
 #include "backend/cpu/reference/rows.h"
-#include "backend/cpu/rope_tables.h"
+#include "backend/rope_tables.h"
 #include "ops/attention.h"
 
 namespace tokamak {

@@ -3,6 +3,7 @@
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/reference.h"
 #include "backend/cuda/reference/reference.h"
+#include "backend/rope_tables.h"
 
 namespace tokamak {
 namespace {
@@ -15,22 +16,17 @@ cudaStream_t stream_of(ExecContext& exec) { return static_cast<CudaExec&>(exec).
 class RopeOnDevice {
  public:
   explicit RopeOnDevice(const RopeAttrs& a) {
-    const bool longrope = a.scaling.kind == "longrope";
-    const int64_t shortest = 1, longest = longrope ? a.scaling.original_max_position + 1 : 1;
-    const RopeTable base = rope_table(a, shortest);
-    table_ = DeviceArray<float>(base.inv_freq);
+    const RopeTables tables(a);
+    table_ = DeviceArray<float>(tables.base().inv_freq);
+    long_table_ = DeviceArray<float>(tables.beyond().inv_freq);
     arg_.head_dim = static_cast<int>(a.head_dim);
     arg_.rotary_dim = static_cast<int>(a.rotary_dim);
     arg_.neox = a.neox;
     arg_.table = table_.data();
-    arg_.magnitude = base.magnitude;
-    if (longrope) {
-      const RopeTable other = rope_table(a, longest);
-      long_table_ = DeviceArray<float>(other.inv_freq);
-      arg_.long_table = long_table_.data();
-      arg_.long_magnitude = other.magnitude;
-      arg_.long_from = a.scaling.original_max_position;
-    }
+    arg_.magnitude = tables.base().magnitude;
+    arg_.long_table = long_table_.data();
+    arg_.long_magnitude = tables.beyond().magnitude;
+    arg_.long_from = a.scaling.original_max_position;
     arg_.dynamic = a.scaling.kind == "dynamic";
     arg_.theta = a.theta;
     arg_.factor = a.scaling.factor;

@@ -1,4 +1,4 @@
-#include "backend/cpu/rope_tables.h"
+#include "backend/rope_tables.h"
 
 namespace tokamak {
 
