@@ -60,7 +60,7 @@ class CudaBackend final : public Backend {
     properties_.isa = fmt::format("sm_{}", target.sm);
     properties_.key =
         fmt::format("{}; {}; CUDA {}", properties_.name, properties_.isa, CUDART_VERSION);
-    registry_ = make_cuda_registry(target);
+    registry_ = make_cuda_registry(target, offline_);
     for (const auto& t : registry_.tactics) by_op_[static_cast<size_t>(t->op())].push_back(t.get());
   }
   ~CudaBackend() override {

@@ -52,6 +52,7 @@ class CudaTactic : public Tactic {
 
 struct CudaRegistry {
   CudaTarget target;
+  bool offline = false;                          // no device: tactics are listed, none is bound
   std::vector<std::unique_ptr<Tactic>> tactics;  // of one op: best last
   std::vector<std::unique_ptr<WeightLayout>> layouts;
 

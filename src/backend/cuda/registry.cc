@@ -1,18 +1,22 @@
 #include "backend/cuda/registry.h"
 
+#include "backend/cuda/cublaslt/linear.h"
 #include "backend/cuda/reference/reference.h"
+#include "backend/cuda/skinny/linear.h"
 #include "backend/plain_layout.h"
 
 namespace tokamak {
 
 // Per op the last added counts as the best.
-CudaRegistry make_cuda_registry(const CudaTarget& target) {
-  CudaRegistry r{target, {}, {}};
+CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
+  CudaRegistry r{target, offline, {}, {}};
   r.layouts.push_back(std::make_unique<PlainLayout>());
   add_cuda_reference_elementwise(r);
   add_cuda_reference_rowwise(r);
   add_cuda_reference_moves(r);
   add_cuda_reference_attention(r);
+  add_cublaslt_linear(r);
+  add_skinny_linear(r);
   return r;
 }
 

@@ -4,6 +4,6 @@
 
 namespace tokamak {
 
-CudaRegistry make_cuda_registry(const CudaTarget& target);
+CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline);
 
 }  // namespace tokamak
