@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/device_sampling.h"
 #include "base/tensor.h"
 #include "ops/op.h"
 
@@ -35,7 +36,7 @@ struct StepContext {
   int32_t tokens = 0;                    // sum of all sequences' tokens in this step
   int32_t sequences = 0;                 // sequences in this step
   int32_t logit_rows = 0;                // what Symbol::sequences resolves to
-  int32_t max_context = 0;               // the largest of context_len
+  int32_t max_context = 0;               // no context_len is larger; a recording's upper bound
   int32_t max_queries = 0;               // the most tokens that a sequence has in this step
   const int32_t* token_ids = nullptr;    // [tokens]
   const int32_t* positions = nullptr;    // [tokens]
@@ -131,6 +132,12 @@ struct DeviceLimits {
   double int8_gop_s = 0;
 };
 
+// Work recorded once and started many times (a CUDA graph).
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -164,6 +171,23 @@ class Backend {
                    const StepContext& step, std::span<double> times_us = {}) = 0;
   // Runs fn(worker, workers) on every worker: packing, sampling. Serial on devices without workers.
   virtual void parallel(const std::function<void(int, int)>& fn) = 0;
+
+  // For devices that work while the host goes on. Elsewhere: nothing is recorded (null).
+  // run() without waiting: the arrays of `step` must stay until synchronize().
+  virtual void enqueue(std::span<const BoundLaunch> launches, std::byte* workspace,
+                       const StepContext& step) {
+    run(launches, workspace, step);
+  }
+  virtual void synchronize() {}
+  // Records what `work` enqueues (launches, choices) instead of doing it.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& work) {
+    (void)work;
+    return nullptr;
+  }
+  virtual void replay(const Recording& recording) { (void)recording; }
+  virtual DeviceSampler* sampler() { return nullptr; }
+  // Host memory that the device writes, too.
+  virtual Buffer allocate_shared(size_t bytes) { return allocate(bytes); }
 };
 
 // The best tactic without timing: supported, smallest estimate; with a layout given, only tactics

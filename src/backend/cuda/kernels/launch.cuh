@@ -1,0 +1,38 @@
+// Launches that may begin before the kernel ahead of them has ended (programmatic dependent
+// launch). Such a kernel reads nothing that an earlier one writes, and writes nothing that one
+// reads, before wait_for_previous(); weights may be fetched ahead of it. let_next_start() says that
+// the next kernel may take the room that is free; it is only a hint. A recorded graph keeps this.
+#pragma once
+#include <cuda_runtime.h>
+
+namespace tokamak::cuda {
+
+__device__ inline void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ inline void let_next_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// Every thread block of the kernel must call wait_for_previous(), so that kernels end in order.
+template <typename... Params, typename... Args>
+void launch_overlapped(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+                       cudaStream_t stream, Args&&... args) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);  // the caller reads the error
+}
+
+}  // namespace tokamak::cuda
