@@ -179,6 +179,8 @@ class Backend {
     run(launches, workspace, step);
   }
   virtual void synchronize() {}
+  // Whether all that was enqueued has ended. Error when it failed.
+  virtual bool idle() { return true; }
   // Records what `work` enqueues (launches, choices) instead of doing it.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) {
     (void)work;

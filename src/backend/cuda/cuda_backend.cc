@@ -112,6 +112,12 @@ class CudaBackend final : public Backend {
   void run(std::span<const BoundLaunch> launches, std::byte* workspace, const StepContext& step,
            std::span<double> times_us) override;
   void parallel(const std::function<void(int, int)>& fn) override;
+  void enqueue(std::span<const BoundLaunch> launches, std::byte* workspace,
+               const StepContext& step) override;
+  void synchronize() override { TOKAMAK_CUDA(cudaStreamSynchronize(stream_)); }
+  bool idle() override;
+  std::unique_ptr<Recording> record(const std::function<void()>& work) override;
+  void replay(const Recording& recording) override;
 
  private:
   void need_device() const {
@@ -151,20 +157,73 @@ void CudaBackend::run(std::span<const BoundLaunch> launches, std::byte* workspac
                       const StepContext& step, std::span<double> times_us) {
   need_device();
   TOKAMAK_ASSERT(times_us.empty() || times_us.size() == launches.size());
+  if (times_us.empty()) {
+    enqueue(launches, workspace, step);
+    return synchronize();
+  }
   CudaExec exec(stream_);
-  const Events events(times_us.empty() ? 0 : launches.size() + 1);
-  if (!times_us.empty()) TOKAMAK_CUDA(cudaEventRecord(events[0], stream_));
+  const Events events(launches.size() + 1);
+  TOKAMAK_CUDA(cudaEventRecord(events[0], stream_));
   for (size_t i = 0; i < launches.size(); ++i) {
     launches[i].kernel->launch({launches[i].in, launches[i].out, workspace, &step}, exec);
     cuda_check(cudaGetLastError(), "a kernel launch");
-    if (!times_us.empty()) TOKAMAK_CUDA(cudaEventRecord(events[i + 1], stream_));
+    TOKAMAK_CUDA(cudaEventRecord(events[i + 1], stream_));
   }
-  TOKAMAK_CUDA(cudaStreamSynchronize(stream_));
+  synchronize();
   for (size_t i = 0; i < times_us.size(); ++i) {
     float ms = 0;
     TOKAMAK_CUDA(cudaEventElapsedTime(&ms, events[i], events[i + 1]));
     times_us[i] = 1e3 * static_cast<double>(ms);
   }
+}
+
+void CudaBackend::enqueue(std::span<const BoundLaunch> launches, std::byte* workspace,
+                          const StepContext& step) {
+  need_device();
+  CudaExec exec(stream_);
+  for (const BoundLaunch& l : launches) l.kernel->launch({l.in, l.out, workspace, &step}, exec);
+  cuda_check(cudaGetLastError(), "a kernel launch");
+}
+
+bool CudaBackend::idle() {
+  const cudaError_t status = cudaStreamQuery(stream_);
+  if (status == cudaErrorNotReady) return false;
+  cuda_check(status, "a kernel");
+  return true;
+}
+
+class CudaRecording final : public Recording {
+ public:
+  explicit CudaRecording(cudaGraph_t graph) {
+    const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
+    cudaGraphDestroy(graph);
+    cuda_check(status, "cudaGraphInstantiate");
+  }
+  ~CudaRecording() override { cudaGraphExecDestroy(graph_); }
+  cudaGraphExec_t graph() const { return graph_; }
+
+ private:
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work) {
+  need_device();
+  TOKAMAK_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t graph = nullptr;
+  try {
+    work();
+  } catch (...) {
+    cudaStreamEndCapture(stream_, &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  TOKAMAK_CUDA(cudaStreamEndCapture(stream_, &graph));
+  return std::make_unique<CudaRecording>(graph);
+}
+
+void CudaBackend::replay(const Recording& recording) {
+  TOKAMAK_CUDA(cudaGraphLaunch(static_cast<const CudaRecording&>(recording).graph(), stream_));
 }
 
 // Host threads: packing happens there.
