@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_tactic.h"
 #include "backend/cuda/limits.h"
 #include "backend/cuda/registry.h"
+#include "backend/cuda/sampling/sampler.h"
 #include "backend/cuda_plugin.h"
 
 namespace tokamak {
@@ -102,7 +103,24 @@ class CudaBackend final : public Backend {
     cuda_check(status, "cudaMalloc");
     return Buffer(static_cast<std::byte*>(p), Deleter{this, bytes});
   }
-  void release(std::byte* p, size_t) override { cudaFree(p); }
+  void release(std::byte* p, size_t) override {
+    cudaPointerAttributes a{};
+    if (cudaPointerGetAttributes(&a, p) == cudaSuccess && a.type == cudaMemoryTypeHost)
+      cudaFreeHost(p);
+    else
+      cudaFree(p);
+  }
+  Buffer allocate_shared(size_t bytes) override {
+    need_device();
+    void* p = nullptr;
+    TOKAMAK_CUDA(cudaHostAlloc(&p, std::max<size_t>(bytes, 1), cudaHostAllocDefault));
+    return Buffer(static_cast<std::byte*>(p), Deleter{this, bytes});
+  }
+  DeviceSampler* sampler() override {
+    need_device();
+    if (!sampler_) sampler_ = make_cuda_sampler(stream_);
+    return sampler_.get();
+  }
   void copy_in(std::byte* device, const std::byte* host, size_t bytes) override {
     copy(device, host, bytes);
   }
@@ -134,6 +152,7 @@ class CudaBackend final : public Backend {
   CudaRegistry registry_;
   std::array<std::vector<const Tactic*>, kOpCount> by_op_;
   cudaStream_t stream_ = nullptr;
+  std::unique_ptr<DeviceSampler> sampler_;
   DeviceLimits limits_;
   bool measured_ = false;
 };

@@ -23,6 +23,7 @@ class DeviceArray {
   }
   ~DeviceArray() { cudaFree(data_); }
   const T* data() const { return data_; }
+  T* data() { return data_; }
 
  private:
   T* data_ = nullptr;

@@ -1,0 +1,87 @@
+// A block looks at 4096 logits; the last of a row's blocks chooses.
+#include <cuda_runtime.h>
+
+#include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/sample.cuh"
+#include "backend/cuda/kernels/sample.h"
+
+namespace tokamak::cuda {
+namespace {
+
+constexpr int kThreads = 256, kEach = 16, kPerBlock = kThreads * kEach;
+
+int64_t blocks_of(int64_t vocab) { return (vocab + kPerBlock - 1) / kPerBlock; }
+
+// Of this thread's part of [begin, end).
+__device__ Rank largest_of(const float* x, int64_t begin, int64_t end) {
+  Rank best = 0;
+  if (end - begin == kPerBlock && reinterpret_cast<uintptr_t>(x + begin) % 16 == 0) {
+    float4 v[kEach / 4];
+#pragma unroll
+    for (int i = 0; i < kEach / 4; ++i)
+      v[i] = reinterpret_cast<const float4*>(x + begin)[i * kThreads + threadIdx.x];
+#pragma unroll
+    for (int i = 0; i < kEach / 4; ++i) {
+      const auto id = static_cast<uint32_t>(begin + 4 * (i * kThreads + threadIdx.x));
+      best = larger(best, larger(larger(rank_of(v[i].x, id), rank_of(v[i].y, id + 1)),
+                                 larger(rank_of(v[i].z, id + 2), rank_of(v[i].w, id + 3))));
+    }
+    return best;
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const int64_t id = begin + i * kThreads + threadIdx.x;
+    if (id < end) best = larger(best, rank_of(x[id], static_cast<uint32_t>(id)));
+  }
+  return best;
+}
+
+__device__ int32_t choice_of(Rank best) {
+  if (best == kNanRank) return kNanLogits;
+  const float score = score_of(best);
+  if (score == INFINITY) return kInfiniteLogits;
+  return score == -INFINITY ? kNothingLeft : id_of(best);
+}
+
+__global__ __launch_bounds__(kThreads) void greedy_kernel(DecodeRows d, Rank* partial,
+                                                          unsigned* tickets) {
+  __shared__ Rank shared[kThreads / 32];
+  wait_for_previous();
+  let_next_start();
+  const int row = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int64_t begin = int64_t{blockIdx.x} * kPerBlock;
+  const int64_t end = begin + kPerBlock < d.vocab ? begin + kPerBlock : d.vocab;
+  Rank best = warp_largest(largest_of(d.logits + row * d.vocab, begin, end));
+  if (lane == 0) shared[warp] = best;
+  __syncthreads();
+  if (warp != 0) return;
+  best = warp_largest(lane < kThreads / 32 ? shared[lane] : 0);
+  Rank* parts = partial + int64_t{row} * gridDim.x;
+  bool last = false;
+  if (lane == 0) {
+    parts[blockIdx.x] = best;
+    __threadfence();
+    last = atomicInc(tickets + row, gridDim.x - 1) == gridDim.x - 1;  // back to 0 by the last
+    __threadfence();
+  }
+  if (!__shfl_sync(0xffffffffu, last, 0)) return;
+  best = 0;
+  for (unsigned i = lane; i < gridDim.x; i += 32) best = larger(best, __ldcg(parts + i));
+  best = warp_largest(best);
+  if (lane == 0) feed_back(d, row, choice_of(best));
+}
+
+}  // namespace
+
+size_t greedy_partial_bytes(int32_t rows, int64_t vocab) {
+  return sizeof(Rank) * static_cast<size_t>(rows * blocks_of(vocab));
+}
+
+void choose_greedy(const DecodeRows& d, uint64_t* partial, unsigned* tickets, cudaStream_t stream) {
+  if (d.rows == 0) return;
+  const dim3 grid(static_cast<unsigned>(blocks_of(d.vocab)), static_cast<unsigned>(d.rows));
+  launch_overlapped(greedy_kernel, grid, dim3(kThreads), 0, stream, d,
+                    reinterpret_cast<Rank*>(partial), tickets);
+}
+
+}  // namespace tokamak::cuda
