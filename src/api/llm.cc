@@ -68,6 +68,7 @@ struct LLM::Impl {
         backend(make_backend(options.device, options.workers)),
         directory(engine_of(model, options, *backend)),
         session(directory, *backend, session_options(options)),
+        decode_loop(session),
         config(ModelConfig::from_json(session.config().pretrained,
                                       (directory / "config.json").string())),
         tokenizer(load_tokenizer(directory)),
@@ -87,6 +88,7 @@ struct LLM::Impl {
   std::unique_ptr<Backend> backend;
   fs::path directory;
   Session session;
+  DecodeLoop decode_loop;
   ModelConfig config;
   std::optional<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
@@ -148,7 +150,8 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
     else if (!requests[i].params.stop.empty())
       fail("'{}' has no tokenizer: stop strings cannot be found", impl_->directory.string());
     inputs[i] = {r.completion.prompt_tokens,
-                 impl_->room(r.completion.prompt_tokens.size(), requests[i].params.max_tokens)};
+                 impl_->room(r.completion.prompt_tokens.size(), requests[i].params.max_tokens),
+                 requests[i].return_logits ? std::nullopt : r.sampler->on_device()};
   }
 
   GenerationHooks hooks;
@@ -167,7 +170,8 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
     if (stream && !text.empty() && !stream(i, text)) r.cancelled = true;
     return !r.stream->stopped() && !r.cancelled;
   };
-  std::vector<GenerationOutput> outputs = tokamak::generate(impl_->session, inputs, hooks);
+  std::vector<GenerationOutput> outputs =
+      tokamak::generate(impl_->session, impl_->decode_loop, inputs, hooks);
 
   std::vector<Completion> completions;
   for (size_t i = 0; i < running.size(); ++i) {

@@ -50,6 +50,23 @@ int32_t Sampler::next(std::span<const float> logits) {
   return token;
 }
 
+std::optional<RowSampling> Sampler::on_device() const {
+  const SamplingParams& p = params();
+  if (p.logprobs >= 0 || !p.logit_bias.empty() || !p.bad_words.empty() || p.min_tokens > 1)
+    return std::nullopt;
+  RowSampling r;
+  r.temperature = static_cast<float>(p.temperature);
+  r.top_p = static_cast<float>(p.top_p);
+  r.min_p = static_cast<float>(p.min_p);
+  r.top_k = static_cast<int32_t>(std::min(p.top_k, vocab_size_));
+  r.repetition_penalty = static_cast<float>(p.repetition_penalty);
+  r.presence_penalty = static_cast<float>(p.presence_penalty);
+  r.frequency_penalty = static_cast<float>(p.frequency_penalty);
+  r.no_repeat_ngram_size = static_cast<int32_t>(std::min<int64_t>(p.no_repeat_ngram_size, 1 << 30));
+  r.seed = seed_;
+  return r;
+}
+
 int32_t Sampler::choose(std::span<const float> logits) {
   std::span<const float> scores = logits;
   if (processors_.active()) {

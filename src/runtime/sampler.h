@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/device_sampling.h"
 #include "runtime/logit_processors.h"
 #include "tokamak/sampling_params.h"
 
@@ -20,6 +21,9 @@ class Sampler {
   // The next token from its logits [vocab]; it counts as output from now on. Error when the logits
   // hold NaN or +inf, or when every token is banned.
   int32_t next(std::span<const float> logits);
+
+  // What a device needs to go on in this one's place; empty when it cannot do all that is asked.
+  std::optional<RowSampling> on_device() const;
 
   // Of the last token; only when params.logprobs >= 0.
   const std::optional<TokenLogprobs>& logprobs() const { return logprobs_; }

@@ -11,7 +11,8 @@
 namespace tokamak {
 namespace {
 
-constexpr int64_t kLogitBytes = 64 << 20;  // of one launch, at most
+constexpr int64_t kLogitBytes = 64 << 20;         // of one launch, at most
+constexpr int64_t kDeviceLogitBytes = 256 << 20;  // where decoding stays on the device
 
 double now_us() {
   const auto t = std::chrono::steady_clock::now().time_since_epoch();
@@ -46,13 +47,16 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
                    options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes)),
       kv_(backend, engine_.plan(),
           options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize),
+      scratch_(pool_, kv_.block_size()),
       step_(backend) {
   if (plan().logits < 0)
     fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
   note_other_device(engine_dir);
+  program_.load_weights();
   vocab_ = columns(plan().values[plan().logits].type);
   max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
-  max_rows_ = std::clamp<int64_t>(kLogitBytes / (vocab_ * 4), 1, max_tokens_);
+  const int64_t logits = backend.sampler() ? kDeviceLogitBytes : kLogitBytes;
+  max_rows_ = std::clamp<int64_t>(logits / (vocab_ * 4), 1, max_tokens_);
   size_buffers(std::min(config_.limits.max_batch_size, max_rows_), config_.limits.max_batch_size,
                1);
   if (options.kv_tokens > 0)
@@ -194,11 +198,16 @@ void Session::append_kv(std::span<const SequenceInput> inputs) {
     BlockTable& t = table(inputs[i].sequence);
     begin_[i] = t.tokens();
     done_[i] = 0;
-    BlockTable::Copy copy;
-    const bool room = t.append(static_cast<int32_t>(inputs[i].tokens.size()), &copy);
-    TOKAMAK_ASSERT(room);
-    if (copy.from >= 0) kv_.copy_block(copy.from, copy.to);
+    append_kv(t, static_cast<int32_t>(inputs[i].tokens.size()));
   }
+}
+
+// The blocks are there.
+void Session::append_kv(BlockTable& table, int32_t tokens) {
+  BlockTable::Copy copy;
+  const bool room = table.append(tokens, &copy);
+  TOKAMAK_ASSERT(room);
+  if (copy.from >= 0) kv_.copy_block(copy.from, copy.to);
 }
 
 // Fills the step's arrays with as many of the remaining tokens as one launch takes.

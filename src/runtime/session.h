@@ -72,6 +72,7 @@ class Session {
   // Rows of logits that one launch computes at most; larger wishes are split.
   int64_t max_logit_rows() const { return max_rows_; }
   MemoryNeed memory() const;                                 // as it is now
+  int32_t used_kv_blocks() const { return pool_.used_blocks(); }
   void verify_weights() const { engine_.verify_weights(); }  // Error when a byte has changed
 
   int32_t add_sequence();
@@ -88,6 +89,26 @@ class Session {
   // Appends the tokens to their sequences and returns the logits that are wanted. Errors (unknown
   // sequence, token outside the vocabulary, KV cache full) leave every sequence as it was.
   LogitRows step(std::span<const SequenceInput> inputs);
+
+  // Decoding that the device drives (runtime/decode_loop.h): the inputs of its steps, which it
+  // changes from step to step, and their logits.
+  struct DecodeStart {
+    int32_t sequence = -1;
+    int32_t next = 0;  // the token that the first step takes
+    int64_t kept = 0;  // tokens that the sequence grows by; what steps write beyond is lost
+  };
+  struct DecodeInputs {
+    int32_t *token_ids, *positions, *context_len;
+    const float* logits;
+  };
+  DecodeInputs open_decode(std::span<const DecodeStart> rows, int64_t steps);
+  // Enqueues one step; no sequence may be longer than max_context after it.
+  void enqueue_decode(int32_t max_context);
+  void close_decode();
+  // The addresses that an enqueued step depends on.
+  std::vector<const void*> decode_places() const;
+  // Whether somebody wants to see each launch.
+  bool is_observed() const { return debug_ || launch_hook_ || profile_; }
 
   // Called after each launch of the plan with every debug output.
   void set_debug_sink(std::function<void(const DebugTensor&)> sink) { debug_ = std::move(sink); }
@@ -109,6 +130,7 @@ class Session {
   void note_other_device(const std::filesystem::path& engine_dir) const;
   void check_inputs(std::span<const SequenceInput> inputs) const;
   void append_kv(std::span<const SequenceInput> inputs);
+  void append_kv(BlockTable& table, int32_t tokens);
   void need_blocks(int64_t blocks);
   void size_buffers(int64_t rows, int64_t sequences, int64_t stride);
   Chunk next_chunk(std::span<const SequenceInput> inputs);
@@ -124,6 +146,7 @@ class Session {
   Program program_;
   KvCache kv_;
   BlockPool pool_;
+  BlockTable scratch_;  // what decoding steps write for sequences that have ended
   std::vector<std::optional<BlockTable>> sequences_;
   std::vector<int32_t> free_sequences_;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;

@@ -202,14 +202,15 @@ TEST_F(SessionTest, OpensOnOtherLevels) {
 TEST_F(SessionTest, GenerationStopsAndCounts) {
   Session session(*engine_, *backend_);
   const auto a = random_tokens(5, 12), b = random_tokens(9, 13);
-  const std::vector<GenerationInput> inputs = {{a, 10}, {b, 10}};
+  const std::vector<GenerationInput> inputs = {{a, 10, {}}, {b, 10, {}}};
+  DecodeLoop loop(session);
   GenerationHooks hooks;
   hooks.choose = [](size_t, std::span<const float> logits) {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   };
   int seen = 0;
   hooks.accept = [&](size_t i, int32_t) { return i == 1 || ++seen < 4; };
-  const auto outputs = generate(session, inputs, hooks);
+  const auto outputs = generate(session, loop, inputs, hooks);
   EXPECT_EQ(outputs[0].tokens.size(), 4u);
   EXPECT_TRUE(outputs[0].stopped);
   EXPECT_EQ(outputs[1].tokens.size(), 10u);
