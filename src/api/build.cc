@@ -17,6 +17,8 @@
 namespace tokamak {
 namespace {
 
+constexpr uint64_t kRandomSeed = 1;
+
 BuildLimits make_limits(const BuildOptions& o, const ModelConfig& config) {
   BuildLimits l;
   const auto set = [](int64_t& field, int64_t value) { field = value != 0 ? value : field; };
@@ -38,9 +40,11 @@ DType kv_dtype(const BuildOptions& o, const ModelConfig& config) {
   if (o.kv_cache_dtype != "auto") return parse_kv_dtype(o.kv_cache_dtype);
   const std::string& algo = config.quantization.kv_cache_quant_algo;
   if (algo == "INT8") return DType::int8_row;
+  if (algo == "FP8") return DType::f8e4m3;
   if (!algo.empty())
-    fail("quantization.kv_cache_quant_algo is '{}', expected INT8 (or give --kv_cache_dtype)",
-         algo);
+    fail(
+        "quantization.kv_cache_quant_algo is '{}', expected INT8 or FP8 (or give --kv_cache_dtype)",
+        algo);
   return exact ? DType::f32 : DType::f16;
 }
 
@@ -64,6 +68,7 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   compile.activation_bits = options.activation_bits;
   compile.deterministic = options.deterministic;
   compile.debug_tensors = options.debug_tensors;
+  if (options.weights_at_open) compile.random_weights = kRandomSeed;
   Graph graph = build_decoder(config, lookup, backend.activation_dtype(config.dtype));
 
   AtomicDirectory directory(options.output_dir, options.overwrite);
@@ -118,9 +123,11 @@ CompileReport build(const BuildOptions& options, Backend& backend) {
 
 CompileReport build_random(const std::filesystem::path& model_config, DType weight_dtype,
                            const BuildOptions& options, Backend& backend) {
-  const ModelConfig config = read_any_config(model_config, weight_dtype);
-  const auto source = make_random_source(1);
-  return build_into(options, config, backend, *source, decoder_weight_shapes(config, weight_dtype));
+  ModelConfig config = read_any_config(model_config, weight_dtype);
+  const auto source = make_random_source(kRandomSeed);
+  const auto lookup = decoder_weight_shapes(config, weight_dtype, options.quantization);
+  if (options.quantization) QuantPolicy(options.quantization, config).describe(config.quantization);
+  return build_into(options, config, backend, *source, lookup);
 }
 
 CompileReport build(const BuildOptions& options) {

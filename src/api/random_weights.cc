@@ -1,5 +1,6 @@
 #include "api/random_weights.h"
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "formats/hf_config.h"
@@ -38,17 +39,24 @@ ModelConfig read_any_config(const std::filesystem::path& path, DType weight_dtyp
     config = ModelConfig::from_json(json, path.string());
   }
   if (is_block_format(weight_dtype))
-    config.quantization.quant_algo = "GGUF";
+    config.quantization.quant_algo = weight_dtype == DType::f8_row ? "FP8" : "GGUF";
   else
     config.dtype = weight_dtype;
   return config;
 }
 
-nn::WeightLookup decoder_weight_shapes(const ModelConfig& config, DType weight_dtype) {
-  return [config, weight_dtype](const std::string& name) -> std::optional<nn::WeightInfo> {
+nn::WeightLookup decoder_weight_shapes(const ModelConfig& config, DType weight_dtype,
+                                       const QuantRecipe& recipe) {
+  const auto policy = std::make_shared<QuantPolicy>(recipe, config);
+  return [config, weight_dtype, recipe,
+          policy](const std::string& name) -> std::optional<nn::WeightInfo> {
     std::vector<int64_t> shape = shape_of(config, name);
     if (shape.empty()) return std::nullopt;
-    const DType dtype = shape.size() == 1 ? DType::f32 : weight_dtype;
+    const bool table = name.ends_with("vocab_embedding.weight") || name.ends_with("lm_head.weight");
+    const DType matrix = table && weight_dtype == DType::f8_row ? config.dtype : weight_dtype;
+    const DType stays = shape.size() == 1 ? DType::f32 : matrix;
+    const DType dtype =
+        recipe ? policy->dtype_of(name, shape.size() > 1, shape.back(), stays, stays) : stays;
     return nn::WeightInfo{dtype, std::move(shape)};
   };
 }

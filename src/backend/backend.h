@@ -18,11 +18,13 @@
 namespace tokamak {
 
 // The KV cache as kernels see it. Blocks of block_size tokens; per layer one K and one V pool:
-// K and V at [block][kv_head][token in block][head_dim], rows contiguous, of dtype f32|f16|bf16 or
-// int8_row (a row is an f16 scale and head_dim codes, base/dtype.h).
+// K and V at [block][kv_head][token in block][head_dim], rows contiguous, of dtype f32|f16|bf16,
+// int8_row (a row is an f16 scale and head_dim codes, base/dtype.h) or f8e4m3 (codes saturate at
+// 448; a value is scale * code).
 struct KvLayerView {
   std::byte* k = nullptr;
   std::byte* v = nullptr;
+  float k_scale = 1, v_scale = 1;  // f8e4m3: of the layer
 };
 struct KvView {
   DType dtype = DType::f16;
@@ -165,6 +167,20 @@ class Backend {
   // Whether device memory is host memory: it may be read and written in place.
   virtual bool in_host_memory() const { return false; }
   virtual void copy_out(std::byte* host, const std::byte* device, size_t bytes) = 0;
+  // Device memory that the host writes, a lot of it: write(i, to) is called for every piece, on
+  // several threads at once, and puts its bytes at `to`. All are there when fill() returns.
+  struct Piece {
+    std::byte* device = nullptr;
+    size_t bytes = 0;
+  };
+  virtual void fill(std::span<const Piece> pieces,
+                    const std::function<void(size_t piece, std::byte* to)>& write);
+  // How much device memory there is, where it is not the host's.
+  struct MemoryUse {
+    size_t free = 0, total = 0;      // of the device, whoever uses it
+    size_t allocated = 0, peak = 0;  // by allocate()
+  };
+  virtual std::optional<MemoryUse> memory_use() const { return std::nullopt; }
 
   // Runs the launches in order. With times (one slot a launch) each is timed, in microseconds.
   virtual void run(std::span<const BoundLaunch> launches, std::byte* workspace,

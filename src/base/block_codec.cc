@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/f8_row.h"
 #include "base/group_codec.h"
 #include "base/half.h"
 
@@ -19,16 +20,6 @@ T load(const std::byte* p) {
 
 float half_at(const std::byte* p) { return f16_to_f32(load<uint16_t>(p)); }
 const uint8_t* octets(const std::byte* p) { return reinterpret_cast<const uint8_t*>(p); }
-
-float f8e4m3_to_f32(uint8_t v) {
-  const uint32_t sign = (v & 0x80u) << 24, exponent = (v >> 3) & 15, mantissa = v & 7;
-  if (exponent == 15 && mantissa == 7) return std::bit_cast<float>(sign | 0x7fc00000u);
-  if (exponent == 0) {
-    const float subnormal = static_cast<float>(mantissa) * 0x1p-9f;
-    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(subnormal));
-  }
-  return std::bit_cast<float>(sign | ((exponent + 120) << 23) | (mantissa << 20));
-}
 
 template <typename T>
 void plain(const std::byte* in, float* out, int64_t n) {
@@ -205,8 +196,9 @@ void dequantize_row(DType t, const std::byte* in, float* out, int64_t n) {
       for (int64_t i = 0; i < n; ++i) out[i] = octets(in)[i] ? 1.0f : 0.0f;
       return;
     case DType::f8e4m3:
-      for (int64_t i = 0; i < n; ++i) out[i] = f8e4m3_to_f32(octets(in)[i]);
-      return;
+      return dequantize_f8(in, out, n);
+    case DType::f8_row:
+      return dequantize_f8_row(in, out, n);
     case DType::f8e5m2:
       for (int64_t i = 0; i < n; ++i)
         out[i] = f16_to_f32(static_cast<uint16_t>(octets(in)[i] << 8));

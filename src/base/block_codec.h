@@ -12,8 +12,9 @@ namespace tokamak {
 // float32 at `out`. `in` needs no alignment.
 void dequantize_row(DType t, const std::byte* in, float* out, int64_t n);
 
-// The way back, rounding to nearest; for f32 f16 bf16 f64 q4_0 q4_1 q5_0 q5_1 q8_0 q4_k q6_k and
-// the weight-only formats. Scales come from the extremes, as GGUF's plain encoders have them.
+// The way back, rounding to nearest; for f32 f16 bf16 f64 f8e4m3 f8_row q4_0 q4_1 q5_0 q5_1 q8_0
+// q4_k q6_k and the weight-only formats. Scales come from the extremes, as GGUF's plain encoders
+// have them.
 void quantize_row(DType t, const float* in, std::byte* out, int64_t n);
 bool can_quantize(DType t);
 

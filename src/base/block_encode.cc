@@ -6,6 +6,7 @@
 
 #include "base/block_codec.h"
 #include "base/error.h"
+#include "base/f8_row.h"
 #include "base/group_codec.h"
 #include "base/half.h"
 
@@ -156,6 +157,8 @@ bool can_quantize(DType t) {
     case DType::q8_0:
     case DType::q4_k:
     case DType::q6_k:
+    case DType::f8e4m3:
+    case DType::f8_row:
       return true;
     default:
       return group_format(t).bits > 0;
@@ -180,6 +183,10 @@ void quantize_row(DType t, const float* in, std::byte* out, int64_t n) {
     case DType::f64:
       for (int64_t i = 0; i < n; ++i) store(out + 8 * i, double{in[i]});
       return;
+    case DType::f8e4m3:
+      return quantize_f8(in, out, n);
+    case DType::f8_row:
+      return quantize_f8_row(in, out, n);
     case DType::q4_0:
       return blocks(t, in, out, n, [](F x, B b) { signed_block(x, b, 8); });
     case DType::q5_0:

@@ -44,6 +44,7 @@ constexpr std::array<DTypeInfo, kDTypeCount> kInfo = {{
     {"int4a_g64", "int4a_g64", 64, 36},
     {"int4a_g128", "int4a_g128", 128, 68},
     {"int4a_row", "int4a_row", 0, 4},
+    {"f8_row", "fp8", 0, 4},
 }};
 
 }  // namespace
@@ -51,7 +52,7 @@ constexpr std::array<DTypeInfo, kDTypeCount> kInfo = {{
 const DTypeInfo& info(DType t) { return kInfo[static_cast<size_t>(t)]; }
 
 GroupFormat group_format(DType t) {
-  if (t < DType::int8_g64) return {};
+  if (t < DType::int8_g64 || t == DType::f8_row) return {};
   const bool int8 = t <= DType::int8a_row;
   const bool has_min = int8 ? t >= DType::int8a_g32 : t >= DType::int4a_g64;
   return {int8 ? 8 : 4, info(t).block_elems, has_min};
@@ -70,7 +71,8 @@ DType group_dtype(int bits, int group, bool has_min) {
 
 int row_step(DType t) {
   const int block = info(t).block_elems;
-  return block > 0 ? block : 8 / group_format(t).bits;
+  if (block > 0) return block;
+  return t == DType::f8_row ? 1 : 8 / group_format(t).bits;
 }
 
 bool fits_row(DType t, int64_t columns) { return columns % row_step(t) == 0; }
@@ -79,8 +81,8 @@ size_t row_bytes(DType t, int64_t columns) {
   const DTypeInfo& i = info(t);
   TOKAMAK_ASSERT(fits_row(t, columns));
   if (i.block_elems > 0) return bytes_of(t, columns);
-  return static_cast<size_t>(i.block_bytes) +
-         static_cast<size_t>(columns) * group_format(t).bits / 8;
+  const int bits = t == DType::f8_row ? 8 : group_format(t).bits;
+  return static_cast<size_t>(i.block_bytes) + static_cast<size_t>(columns) * bits / 8;
 }
 
 size_t bytes_of(DType t, int64_t n) {

@@ -45,8 +45,10 @@ enum class DType : uint8_t {
   int4a_g64,
   int4a_g128,
   int4a_row,
+  // FP8 weights: a row is its float32 scale d and f8e4m3 codes q; values d * q. No code is a NaN.
+  f8_row,
 };
-inline constexpr int kDTypeCount = static_cast<int>(DType::int4a_row) + 1;
+inline constexpr int kDTypeCount = static_cast<int>(DType::f8_row) + 1;
 
 struct DTypeInfo {
   std::string_view name;       // short name, e.g. "bf16"

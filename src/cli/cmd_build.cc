@@ -38,8 +38,8 @@ Run declare_build(CLI::App& app) {
   app.add_option("--max_num_tokens", o->max_num_tokens, "Tokens of one step (default 512)");
   app.add_option("--max_beam_width", o->max_beam_width, "Beams to tune for (default 1)");
   app.add_option("--kv_cache_dtype", o->kv_cache_dtype,
-                 "auto, float32, float16, bfloat16 or int8 (a scale per head and token)")
-      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16", "int8"}))
+                 "auto, float32, float16, bfloat16, int8 (a scale per head and token) or fp8")
+      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16", "int8", "fp8"}))
       ->capture_default_str();
   app.add_flag("!--no_tuning", o->tuning, "Choose tactics by estimate instead of by timing");
   app.add_option("--activation_bits", o->activation_bits,

@@ -13,7 +13,8 @@ namespace tokamak::cli {
 Run declare_convert(CLI::App& app) {
   struct Flags {
     ConvertOptions options;
-    bool keep_quantized = true, use_weight_only = false;
+    bool keep_quantized = true, use_weight_only = false, int8_kv_cache = false;
+    bool fp8_kv_cache = false;
     std::string precision;
     QuantOptions quant;
   };
@@ -31,23 +32,31 @@ Run declare_convert(CLI::App& app) {
       app.add_option("--keep_quantized", flags->keep_quantized,
                      "true: GGUF's quantized tensors stay in their blocks (default with --dtype "
                      "auto); false: widen them");
-  app.add_flag("--int8_kv_cache", o.int8_kv_cache,
+  app.add_flag("--int8_kv_cache", flags->int8_kv_cache,
                "builds of this checkpoint keep keys and values in int8, with a scale per head and "
                "token");
+  app.add_flag("--fp8_kv_cache", flags->fp8_kv_cache,
+               "builds of this checkpoint keep keys and values in fp8");
   app.add_flag("--use_weight_only", flags->use_weight_only,
                "quantize the linear layers' weights on the way");
   app.add_option("--weight_only_precision", flags->precision,
-                 "with --use_weight_only: int8 (default), int4")
-      ->check(CLI::IsMember({"int8", "int4"}));
+                 "with --use_weight_only: int8 (default), int4, fp8")
+      ->check(CLI::IsMember({"int8", "int4", "fp8"}));
   add_quant_options(app, flags->quant);
   app.add_flag("--overwrite", o.overwrite, "replace an output directory that exists");
   return [flags, keep] {
     ConvertOptions& options = flags->options;
     if (keep->count() > 0) options.keep_quantized = flags->keep_quantized;
+    if (flags->int8_kv_cache && flags->fp8_kv_cache)
+      fail("give --int8_kv_cache or --fp8_kv_cache, one of them");
+    if (flags->int8_kv_cache) options.kv_cache_quant_algo = "INT8";
+    if (flags->fp8_kv_cache) options.kv_cache_quant_algo = "FP8";
     if (!flags->use_weight_only && (!flags->precision.empty() || flags->quant.any()))
       fail("flags of quantization were given without --use_weight_only");
     if (flags->use_weight_only) {
-      options.quant = flags->quant.recipe(flags->precision == "int4" ? "int4_wo" : "int8_wo");
+      options.quant = flags->quant.recipe(flags->precision == "fp8"    ? "fp8"
+                                          : flags->precision == "int4" ? "int4_wo"
+                                                                       : "int8_wo");
       options.quant.keep_quantized = keep->count() > 0 && flags->keep_quantized;
     }
     const QuantReport report = convert(options);

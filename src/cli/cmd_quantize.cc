@@ -1,4 +1,5 @@
-// tokamak quantize: a checkpoint or a published model → a checkpoint with int8 or int4 weights.
+// tokamak quantize: a checkpoint or a published model → a checkpoint with fp8, int8 or int4
+// weights.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -16,6 +17,7 @@ namespace {
 
 struct Flags {
   std::string checkpoint_dir, model_dir, output_dir, qformat, dtype = "auto", eval_text;
+  std::string kv_cache_dtype;
   int64_t eval_ctx = 512, eval_windows = 0;
   QuantOptions quant;
   int tp_size = 1, pp_size = 1, workers = 0;
@@ -27,6 +29,9 @@ QuantReport quantize(const Flags& f) {
     fail("--eval_text needs a checkpoint of one rank; --tp_size and --pp_size ask for {}",
          f.tp_size * f.pp_size);
   const QuantRecipe recipe = f.quant.recipe(f.qformat);
+  const std::string kv_cache_algo = f.kv_cache_dtype == "int8"  ? "INT8"
+                                    : f.kv_cache_dtype == "fp8" ? "FP8"
+                                                                : "";
   if (f.checkpoint_dir.empty() == f.model_dir.empty())
     fail("give --checkpoint_dir or --model_dir, one of them");
   if (!f.model_dir.empty()) {
@@ -39,11 +44,13 @@ QuantReport quantize(const Flags& f) {
     o.workers = f.workers;
     o.quant = recipe;
     o.overwrite = f.overwrite;
+    o.kv_cache_quant_algo = kv_cache_algo;
     return convert(o);
   }
   if (f.dtype != "auto" || f.tp_size != 1 || f.pp_size != 1)
     fail("--dtype, --tp_size and --pp_size go with --model_dir; a checkpoint keeps its own");
-  return quantize_checkpoint({f.checkpoint_dir, f.output_dir, recipe, f.workers, f.overwrite});
+  return quantize_checkpoint(
+      {f.checkpoint_dir, f.output_dir, recipe, f.workers, f.overwrite, kv_cache_algo});
 }
 
 // What the quantization cost, against the model as it was.
@@ -64,8 +71,11 @@ Run declare_quantize(CLI::App& app) {
   app.add_option("--checkpoint_dir", f->checkpoint_dir, "checkpoint to quantize, or");
   app.add_option("--model_dir", f->model_dir, "Hugging Face directory or .gguf file");
   app.add_option("--output_dir", f->output_dir, "checkpoint directory to write")->required();
-  app.add_option("--qformat", f->qformat, "int8_wo, int4_wo")->required();
+  app.add_option("--qformat", f->qformat, "fp8, int8_wo, int4_wo")->required();
   add_quant_options(app, f->quant);
+  app.add_option("--kv_cache_dtype", f->kv_cache_dtype,
+                 "what builds of the result keep keys and values in: int8, fp8 (default: 16 bits)")
+      ->check(CLI::IsMember({"int8", "fp8"}));
   app.add_option("--dtype", f->dtype,
                  "with --model_dir: of what stays plain: auto, float32, float16, bfloat16")
       ->capture_default_str();

@@ -54,7 +54,7 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
   app.add_option("--keep_quantized", o.llm.keep_quantized, "With --model: keep GGUF blocks")
       ->capture_default_str();
   app.add_option("--kv_cache_dtype", o.llm.kv_cache_dtype,
-                 "With --model: auto, float32, float16, bfloat16 or int8")
+                 "With --model: auto, float32, float16, bfloat16, int8 or fp8")
       ->capture_default_str();
   app.add_flag("!--no_tuning", o.llm.tuning,
                "With --model: rank tactics by estimate, time nothing");

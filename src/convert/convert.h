@@ -17,7 +17,7 @@ struct ConvertOptions {
   int tp_size = 1, pp_size = 1;
   int workers = 0;                     // threads; 0: one per core, at most 8
   std::optional<bool> keep_quantized;  // GGUF blocks stay as they are; default: yes with dtype auto
-  bool int8_kv_cache = false;          // config.json asks builds for an int8 KV cache
+  std::string kv_cache_quant_algo;     // for config.json: what builds keep the KV cache in; or ""
   QuantRecipe quant;                   // weight-only quantization on the way; default: none
   bool overwrite = false;
 };

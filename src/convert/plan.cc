@@ -47,7 +47,8 @@ class Planner {
     keep_ = options.keep_quantized.value_or(options.dtype == "auto");
     check_sharding(c, options.tp_size, options.pp_size);
     c.mapping = {options.tp_size, options.pp_size};
-    if (options.int8_kv_cache) c.quantization.kv_cache_quant_algo = "INT8";
+    if (!options.kv_cache_quant_algo.empty())
+      c.quantization.kv_cache_quant_algo = options.kv_cache_quant_algo;
   }
 
   ConvertPlan make() {

@@ -7,7 +7,8 @@
 namespace tokamak {
 namespace {
 
-constexpr std::array kKvDTypes = {DType::f32, DType::f16, DType::bf16, DType::int8_row};
+constexpr std::array kKvDTypes = {DType::f32, DType::f16, DType::bf16, DType::int8_row,
+                                  DType::f8e4m3};
 
 }  // namespace
 
@@ -18,13 +19,14 @@ bool is_kv_dtype(DType t) {
 }
 
 std::string_view kv_dtype_name(DType t) {
+  if (t == DType::f8e4m3) return "fp8";
   return t == DType::int8_row ? "int8" : info(t).long_name;
 }
 
 DType parse_kv_dtype(std::string_view text) {
   for (const DType t : kKvDTypes)
     if (text == kv_dtype_name(t) || text == name(t)) return t;
-  fail("--kv_cache_dtype is '{}', expected auto, float32, float16, bfloat16 or int8", text);
+  fail("--kv_cache_dtype is '{}', expected auto, float32, float16, bfloat16, int8 or fp8", text);
 }
 
 }  // namespace tokamak

@@ -15,8 +15,9 @@ inline size_t kv_block_bytes(DType dtype, int64_t kv_heads, int64_t head_dim, in
   return row_bytes(dtype, head_dim) * static_cast<size_t>(kv_heads * block_size);
 }
 
-bool is_kv_dtype(DType t);  // f32, f16, bf16, int8_row
-// As flags and config.json spell it: "int8" stands for int8_row, a scale per head of a token.
+bool is_kv_dtype(DType t);  // f32, f16, bf16, int8_row, f8e4m3
+// As flags and config.json spell it: "int8" stands for int8_row, a scale per head of a token; "fp8"
+// for f8e4m3, a scale per layer.
 std::string_view kv_dtype_name(DType t);
 DType parse_kv_dtype(std::string_view text);  // Error lists the known ones
 

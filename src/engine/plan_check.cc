@@ -156,7 +156,7 @@ void check_kv(const Plan& plan) {
     fail("plan: impossible KV cache of {} layers, {} heads of {}", plan.kv_layers, plan.kv_heads,
          plan.head_dim);
   if (!is_kv_dtype(plan.kv_dtype))
-    fail("plan: KV dtype {}, expected f32, f16, bf16 or int8_row", name(plan.kv_dtype));
+    fail("plan: KV dtype {}, expected f32, f16, bf16, int8_row or f8e4m3", name(plan.kv_dtype));
   if (plan.kv_windows.size() != static_cast<size_t>(plan.kv_layers))
     fail("plan: {} KV windows for {} layers", plan.kv_windows.size(), plan.kv_layers);
 }

@@ -117,8 +117,10 @@ void validate_rope(const ModelConfig& c, const std::string& source) {
 }
 
 void validate_quantization(const QuantizationConfig& q, const std::string& source) {
-  check_one_of(source, "quantization.quant_algo", q.quant_algo, {"", "GGUF", "W8A16", "W4A16"});
-  check_one_of(source, "quantization.kv_cache_quant_algo", q.kv_cache_quant_algo, {"", "INT8"});
+  check_one_of(source, "quantization.quant_algo", q.quant_algo,
+               {"", "GGUF", "W8A16", "W4A16", "FP8"});
+  check_one_of(source, "quantization.kv_cache_quant_algo", q.kv_cache_quant_algo,
+               {"", "INT8", "FP8"});
   const int64_t g = q.group_size;
   if (g != 0 && g != -1 && g != 32 && g != 64 && g != 128)
     fail("'{}': quantization.group_size is {}, expected 32, 64, 128 or -1 (a whole row)", source,

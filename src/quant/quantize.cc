@@ -125,6 +125,8 @@ QuantReport quantize_checkpoint(const QuantizeOptions& o) {
   policy.check_excluded();
   policy.check_any();
   policy.describe(config.quantization);
+  if (!o.kv_cache_quant_algo.empty())
+    config.quantization.kv_cache_quant_algo = o.kv_cache_quant_algo;
   report.notices = policy.notices();
 
   AtomicDirectory output(o.output_dir, o.overwrite);

@@ -1,4 +1,4 @@
-// A checkpoint → the same checkpoint with its linear weights in a weight-only format.
+// A checkpoint → the same checkpoint with its linear weights in a weight-only format or in fp8.
 #pragma once
 #include <filesystem>
 
@@ -12,6 +12,7 @@ struct QuantizeOptions {
   QuantRecipe recipe;
   int workers = 0;  // threads; 0: one per core, at most 8
   bool overwrite = false;
+  std::string kv_cache_quant_algo = {};  // for config.json: "INT8", "FP8"; "": as it was
 };
 
 // Every rank's file, piece by piece. Error for anything wrong; then nothing is left behind.

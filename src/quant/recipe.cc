@@ -54,13 +54,17 @@ bool matches_parts(const std::string& pattern, const std::string& module) {
 
 QuantRecipe make_recipe(const std::string& qformat, std::optional<int64_t> group_size) {
   QuantRecipe r;
-  if (qformat != "int8_wo" && qformat != "int4_wo")
-    fail("--qformat is '{}'; known: int8_wo, int4_wo", qformat);
-  r.bits = qformat == "int8_wo" ? 8 : 4;
-  r.group_size = group_size.value_or(r.bits == 8 ? -1 : 128);
+  if (qformat != "int8_wo" && qformat != "int4_wo" && qformat != "fp8")
+    fail("--qformat is '{}'; known: fp8, int8_wo, int4_wo", qformat);
+  r.bits = qformat == "int4_wo" ? 4 : 8;
+  r.fp8 = qformat == "fp8";
+  r.group_size = group_size.value_or(r.fp8 ? -1 : r.bits == 8 ? 64 : 128);
+  r.group_chosen = group_size.has_value() || qformat != "int8_wo";
   if (std::find(std::begin(kGroups), std::end(kGroups), r.group_size) == std::end(kGroups))
     fail("--group_size is {}; expected 32, 64, 128 or -1 (one scale for a whole row)",
          r.group_size);
+  if (r.fp8 && r.group_size != -1)
+    fail("--group_size is {}; fp8 has one scale for a whole row (-1)", r.group_size);
   return r;
 }
 
@@ -88,6 +92,12 @@ std::string QuantPolicy::sizes_that_fit(int64_t columns) const {
   return out.empty() ? "none" : out;
 }
 
+DType QuantPolicy::target_for(int64_t columns) const {
+  if (recipe_.group_chosen || fits_row(target_, columns)) return target_;
+  const DType small = recipe_.dtype_of_groups(32);
+  return fits_row(small, columns) ? small : recipe_.dtype_of_groups(-1);
+}
+
 DType QuantPolicy::dtype_of(const std::string& tensor, bool matrix, int64_t columns, DType source,
                             DType stays, int parts) {
   const std::string module = without_weight(tensor);
@@ -95,19 +105,20 @@ DType QuantPolicy::dtype_of(const std::string& tensor, bool matrix, int64_t colu
   const std::string kind = kind_of(module);
   if (std::find(modules_.begin(), modules_.end(), kind) == modules_.end()) modules_.push_back(kind);
   if (excluded(module)) return stays;
-  if (is_block_format(source) && source != target_) {
+  const DType target = target_for(columns);
+  if (is_block_format(source) && source != target) {
     if (recipe_.keep_quantized) return source;
     if (requantized_++ == 0) requantized_example_ = tensor + " in " + std::string(name(source));
   }
-  if (!fits_row(target_, columns))
+  if (!fits_row(target, columns))
     fail(
         "--group_size {} does not divide the {} inputs of tensor '{}'{}; for {} these would do: {} "
         "(or leave it as it is with --exclude_modules {})",
         recipe_.group_size, columns, tensor,
-        parts > 1 ? fmt::format(" on each of {} ranks", parts) : "", name(target_),
+        parts > 1 ? fmt::format(" on each of {} ranks", parts) : "", name(target),
         sizes_that_fit(columns), kind);
   ++chosen_;
-  return target_;
+  return target;
 }
 
 void QuantPolicy::check_any() const {
@@ -127,7 +138,7 @@ void QuantPolicy::check_excluded() const {
 }
 
 void QuantPolicy::describe(QuantizationConfig& out) const {
-  out.quant_algo = recipe_.bits == 8 ? "W8A16" : "W4A16";
+  out.quant_algo = recipe_.fp8 ? "FP8" : recipe_.bits == 8 ? "W8A16" : "W4A16";
   out.group_size = recipe_.group_size;
   out.has_zero_point = recipe_.has_zero_point;
   out.pre_quant_scale = false;

@@ -1,4 +1,4 @@
-// What weight-only quantization is asked to do, and which tensors of a checkpoint that concerns.
+// What quantization of weights is asked to do, and which tensors of a checkpoint that concerns.
 #pragma once
 #include <optional>
 #include <string>
@@ -11,19 +11,25 @@ namespace tokamak {
 struct QuantRecipe {
   int bits = 0;                 // 8 or 4; 0: nothing is quantized
   int64_t group_size = -1;      // inputs that share a scale: 32, 64, 128; -1: a whole row
+  bool group_chosen = true;     // by the caller; else tensors that it does not divide take less
   bool has_zero_point = false;  // a minimum beside the scale
+  bool fp8 = false;             // f8_row: bits 8, a scale for a whole row
   std::vector<std::string> exclude_modules;  // "attention.dense", "transformer.layers.0.*"
   bool quantize_lm_head = false, quantize_embedding = false;
   bool keep_quantized = false;  // what is in blocks already stays in them
 
   explicit operator bool() const { return bits > 0; }
   DType dtype() const {
-    return group_dtype(bits, group_size < 0 ? 0 : int(group_size), has_zero_point);
+    if (fp8) return DType::f8_row;
+    return dtype_of_groups(group_size);
+  }
+  DType dtype_of_groups(int64_t size) const {
+    return group_dtype(bits, size < 0 ? 0 : int(size), has_zero_point);
   }
 };
 
-// Default groups: a whole row for int8 (TensorRT-LLM's int8_wo), 128 for int4. Errors name the
-// flag. qformat: "int8_wo", "int4_wo".
+// Default groups: 64 for int8, or 32 or a whole row for tensors that 64 does not divide; 128 for
+// int4; a whole row for fp8. Errors name the flag. qformat: "int8_wo", "int4_wo", "fp8".
 QuantRecipe make_recipe(const std::string& qformat, std::optional<int64_t> group_size);
 
 // Chooses the dtype of each tensor by the names of the checkpoint.
@@ -47,6 +53,7 @@ class QuantPolicy {
  private:
   bool excluded(const std::string& module);
   std::string sizes_that_fit(int64_t columns) const;
+  DType target_for(int64_t columns) const;
   const QuantRecipe recipe_;
   const bool tied_;
   DType target_ = DType::f32;

@@ -14,7 +14,7 @@ namespace {
 
 std::vector<DType> formats() {
   std::vector<DType> out = {DType::q8_0, DType::q4_0, DType::q4_1};
-  for (int t = static_cast<int>(DType::int8_g64); t < kDTypeCount; ++t)
+  for (int t = static_cast<int>(DType::int8_g64); t <= static_cast<int>(DType::int4a_row); ++t)
     out.push_back(static_cast<DType>(t));
   return out;
 }
@@ -53,7 +53,7 @@ double squared_error(const std::vector<float>& a, const std::vector<float>& b,
 // The formats' definition, bit by bit, in double.
 TEST(GroupCodec, ReadsTheDefinedLayout) {
   std::mt19937 rng(11);
-  for (int i = static_cast<int>(DType::int8_g64); i < kDTypeCount; ++i) {
+  for (int i = static_cast<int>(DType::int8_g64); i <= static_cast<int>(DType::int4a_row); ++i) {
     const auto t = static_cast<DType>(i);
     const GroupFormat f = group_format(t);
     const int64_t n = columns_of(t), group = f.group ? f.group : n;

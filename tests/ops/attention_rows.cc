@@ -144,8 +144,9 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
   for (int64_t j = first; j <= last; ++j) {
     double score = 0, product = 0;
     const int64_t row = h.step.row_of(seq, kv_head, j);
-    const std::vector<double> k = load_kv(dtype, cache.k.data() + row, a.head_dim);
-    values.push_back(load_kv(dtype, cache.v.data() + row, a.head_dim));
+    const std::vector<double> k =
+        load_kv(dtype, cache.k.data() + row, a.head_dim, h.step.k_scale());
+    values.push_back(load_kv(dtype, cache.v.data() + row, a.head_dim, h.step.v_scale()));
     for (int64_t d = 0; d < a.head_dim; ++d) {
       const double p = a.scale * q[static_cast<size_t>(d)] * k[static_cast<size_t>(d)];
       score += p;
@@ -184,8 +185,8 @@ std::vector<HostTensor> attention(const OpSignature& s, const std::vector<HostTe
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t kv_head = 0; kv_head < h.a.kv_heads; ++kv_head) {
         const int64_t row = step.row_of(seq, kv_head, past + i);
-        store_kv(dtype, cache.k.data() + row, h.load(1, begin + i, kv_head, seq));
-        store_kv(dtype, cache.v.data() + row, h.load(2, begin + i, kv_head, seq));
+        store_kv(dtype, cache.k.data() + row, h.load(1, begin + i, kv_head, seq), step.k_scale());
+        store_kv(dtype, cache.v.data() + row, h.load(2, begin + i, kv_head, seq), step.v_scale());
       }
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t head = 0; head < h.a.heads; ++head)

@@ -32,7 +32,32 @@ BlockScales scales_of(DType t) {
   return {t, {0, f.has_min ? 2 : -1}, f.bits == 8 ? 0.01f : 0.1f};
 }
 
+void load_values(HostTensor& t) {
+  const size_t row = row_bytes(t.type.dtype, t.width());
+  std::vector<float> values(static_cast<size_t>(t.width()));
+  for (int64_t r = 0; r < t.rows(); ++r) {
+    load_row(t.type.dtype, &t.bytes[static_cast<size_t>(r) * row], t.width(), values.data());
+    std::copy(values.begin(), values.end(), &t.values[static_cast<size_t>(r * t.width())]);
+  }
+}
+
+// Any codes but NaN.
+void random_f8_rows(HostTensor& t, Rng& rng) {
+  std::uniform_real_distribution<float> size(-0.01f, 0.01f);
+  for (std::byte& b : t.bytes) {
+    b = static_cast<std::byte>(rng());
+    if ((b & std::byte{0x7f}) == std::byte{0x7f}) b &= std::byte{0xfe};
+  }
+  const size_t row = row_bytes(t.type.dtype, t.width());
+  for (size_t at = 0; at < t.bytes.size(); at += row) {
+    const float scale = size(rng);
+    std::memcpy(&t.bytes[at], &scale, sizeof(scale));
+  }
+  load_values(t);
+}
+
 void random_blocks(HostTensor& t, Rng& rng) {
+  if (t.type.dtype == DType::f8_row) return random_f8_rows(t, rng);
   const BlockScales scales = scales_of(t.type.dtype);
   std::uniform_real_distribution<float> size(-scales.size, scales.size);
   for (std::byte& b : t.bytes) b = static_cast<std::byte>(rng());
@@ -44,11 +69,7 @@ void random_blocks(HostTensor& t, Rng& rng) {
       const uint16_t h = f32_to_f16(size(rng));
       if (offset >= 0) std::memcpy(&t.bytes[at + static_cast<size_t>(offset)], &h, 2);
     }
-  std::vector<float> values(static_cast<size_t>(t.width()));
-  for (int64_t r = 0; r < t.rows(); ++r) {
-    load_row(t.type.dtype, &t.bytes[static_cast<size_t>(r) * row], t.width(), values.data());
-    std::copy(values.begin(), values.end(), &t.values[static_cast<size_t>(r * t.width())]);
-  }
+  load_values(t);
 }
 
 double random_value(Fill fill, Rng& rng) {

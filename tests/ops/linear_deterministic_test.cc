@@ -17,10 +17,10 @@ namespace {
 
 constexpr uint64_t kSeed = 20261121;
 constexpr int64_t kMostTokens = 37, kOutputs = 83;
-constexpr DType kWeights[] = {DType::f32,       DType::f16,       DType::bf16,     DType::q4_0,
-                              DType::q4_1,      DType::q5_1,      DType::q8_0,     DType::q2_k,
-                              DType::q3_k,      DType::q4_k,      DType::q6_k,     DType::int8_row,
-                              DType::int8a_g64, DType::int4_g128, DType::int4a_row};
+constexpr DType kWeights[] = {DType::f32,       DType::f16,       DType::bf16,      DType::q4_0,
+                              DType::q4_1,      DType::q5_1,      DType::q8_0,      DType::q2_k,
+                              DType::q3_k,      DType::q4_k,      DType::q6_k,      DType::int8_row,
+                              DType::int8a_g64, DType::int4_g128, DType::int4a_row, DType::f8_row};
 
 OpSignature signature_of(Op op, DType w, int64_t k, int64_t activation_bits) {
   LinearAttrs a;

@@ -16,6 +16,8 @@ Tolerance of_dtype(DType t) {
     case DType::bf16:
     case DType::int8_row:  // a code may be one off
       return {1e-2, 5e-5};
+    case DType::f8e4m3:  // as above
+      return {2e-2, 2e-4};
     default:
       break;
   }
@@ -25,6 +27,7 @@ Tolerance of_dtype(DType t) {
 // Block weights themselves are exact; the activations beside them may be quantized.
 Tolerance of_weight(DType t, int64_t activation_bits) {
   if (!is_block_format(t)) return of_dtype(t);
+  if (t == DType::f8_row && activation_bits == 8) return {1e-2, 3e-3};  // 4 bits of a fraction
   return activation_bits == 8 ? Tolerance{5e-3, 1e-3} : Tolerance{5e-5, 1e-7};
 }
 

@@ -19,8 +19,11 @@ std::vector<StepShape> step_shapes() {
 std::vector<StepShape> attention_step_shapes() {
   std::vector<StepShape> all;
   for (StepShape s : step_shapes()) {
-    for (const auto& [dtype, block] :
-         {std::pair{DType::f16, 16}, {DType::f32, 8}, {DType::bf16, 64}, {DType::int8_row, 32}}) {
+    for (const auto& [dtype, block] : {std::pair{DType::f16, 16},
+                                       {DType::f32, 8},
+                                       {DType::bf16, 64},
+                                       {DType::int8_row, 32},
+                                       {DType::f8e4m3, 16}}) {
       if (s.name == "long_prefill" && dtype != DType::f16) continue;  // one is enough: it is slow
       s.kv_dtype = dtype;
       s.block_size = block;
@@ -29,30 +32,31 @@ std::vector<StepShape> attention_step_shapes() {
   }
   all.push_back({"long_context", {700, 0}, {1, 2}, false, DType::f16, 32});
   all.push_back({"long_context", {700, 3}, {1, 1}, false, DType::int8_row, 16});
+  all.push_back({"long_context", {300, 0}, {1, 70}, false, DType::f8e4m3, 32});
   return all;
 }
 
-std::vector<double> load_kv(DType dtype, const std::byte* row, int64_t head_dim) {
+std::vector<double> load_kv(DType dtype, const std::byte* row, int64_t head_dim, double scale) {
   std::vector<double> values;
   const bool codes = dtype == DType::int8_row;
-  const double scale = codes ? load_element(DType::f16, row, 0) : 1;
+  if (codes) scale = load_element(DType::f16, row, 0);
   for (int64_t d = 0; d < head_dim; ++d)
     values.push_back(codes ? scale * load_element(DType::i8, row + 2, d)
-                           : load_element(dtype, row, d));
+                           : scale * load_element(dtype, row, d));
   return values;
 }
 
-void store_kv(DType dtype, std::byte* row, const std::vector<double>& values) {
+void store_kv(DType dtype, std::byte* row, const std::vector<double>& values, double scale) {
   const auto n = static_cast<int64_t>(values.size());
   double largest = 0;
   for (const double v : values) largest = std::max(largest, std::fabs(v));
   const bool codes = dtype == DType::int8_row;
   if (codes) store_element(DType::f16, row, 0, largest / 127);
-  const double scale = codes ? load_element(DType::f16, row, 0) : 1;
+  if (codes) scale = load_element(DType::f16, row, 0);
   for (int64_t d = 0; d < n; ++d) {
-    const double v = values[static_cast<size_t>(d)];
+    const double v = values[static_cast<size_t>(d)] / scale;
     if (codes)
-      store_element(DType::i8, row + 2, d, std::clamp(std::nearbyint(v / scale), -127.0, 127.0));
+      store_element(DType::i8, row + 2, d, std::clamp(std::nearbyint(v), -127.0, 127.0));
     else
       store_element(dtype, row, d, v);
   }
@@ -117,8 +121,8 @@ void TestStep::make_cache(int64_t kv_heads, int64_t head_dim, Rng& rng) {
           v.push_back(normal(rng));
         }
         const int64_t at = row_of(static_cast<int>(q), h, j);
-        store_kv(shape.kv_dtype, cache.k.data() + at, k);
-        store_kv(shape.kv_dtype, cache.v.data() + at, v);
+        store_kv(shape.kv_dtype, cache.k.data() + at, k, k_scale());
+        store_kv(shape.kv_dtype, cache.v.data() + at, v, v_scale());
       }
 }
 
@@ -132,7 +136,7 @@ int64_t TestStep::row_of(int seq, int64_t kv_head, int64_t j) const {
 
 void TestStep::attach(HostKv& kv) {
   layers_[0] = {other.k.data(), other.v.data()};
-  layers_[1] = {kv.k.data(), kv.v.data()};
+  layers_[1] = {kv.k.data(), kv.v.data(), k_scale(), v_scale()};
   context.kv = {shape.kv_dtype, shape.block_size, layers_};
 }
 

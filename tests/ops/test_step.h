@@ -27,9 +27,9 @@ struct HostKv {
   std::vector<std::byte> k, v;
 };
 
-// A row of the cache: in plain doubles, and back.
-std::vector<double> load_kv(DType dtype, const std::byte* row, int64_t head_dim);
-void store_kv(DType dtype, std::byte* row, const std::vector<double>& values);
+// A row of the cache: in plain doubles, and back. scale: what a code counts (KvLayerView).
+std::vector<double> load_kv(DType dtype, const std::byte* row, int64_t head_dim, double scale = 1);
+void store_kv(DType dtype, std::byte* row, const std::vector<double>& values, double scale = 1);
 
 class TestStep {
  public:
@@ -42,6 +42,9 @@ class TestStep {
   std::vector<int32_t> ids, positions, query_begin, context_len, block_table, logit_index;
   HostKv cache;  // as the step finds it
   HostKv other;  // layer 0: must stay as it is
+  // Of layer 1: other than 1 for fp8.
+  float k_scale() const { return shape.kv_dtype == DType::f8e4m3 ? 0.03f : 1; }
+  float v_scale() const { return shape.kv_dtype == DType::f8e4m3 ? 0.2f : 1; }
   // Offset in bytes of K or V number j of a sequence.
   int64_t row_of(int seq, int64_t kv_head, int64_t j) const;
   // The launch's own copy of the cache.

@@ -48,8 +48,11 @@ std::string mismatch(const HostTensor& got, const HostTensor& want, const Tolera
 // code may be one off, where the value lies between two.
 std::string pool_mismatch(const std::vector<std::byte>& got, const std::vector<std::byte>& want,
                           const std::vector<std::byte>& before, DType dtype, int64_t width) {
-  const double step = dtype == DType::f16 ? 1e-3 : dtype == DType::bf16 ? 8e-3 : 0;
-  const double code = dtype == DType::int8_row ? 1.002 / 127 : 0;
+  const double step = dtype == DType::f16      ? 1e-3
+                      : dtype == DType::bf16   ? 8e-3
+                      : dtype == DType::f8e4m3 ? 0.126
+                                               : 0;
+  const double code = dtype == DType::int8_row ? 1.002 / 127 : dtype == DType::f8e4m3 ? 1e-4 : 0;
   const size_t size = row_bytes(dtype, width);
   for (size_t at = 0; at < want.size(); at += size) {
     if (std::memcmp(&got[at], &want[at], size) == 0) continue;

@@ -4,6 +4,7 @@
 
 #include "base/block_codec.h"
 #include "base/error.h"
+#include "base/f8.h"
 #include "base/half.h"
 
 namespace tokamak {
@@ -43,6 +44,8 @@ double load_element(DType t, const std::byte* row, int64_t i) {
       return bf16_to_f32(load_u16(row, i));
     case DType::f64:
       return load_as<double>(row, i);
+    case DType::f8e4m3:
+      return f8e4m3_to_f32(std::to_integer<uint8_t>(row[i]));
     case DType::i8:
       return load_as<int8_t>(row, i);
     case DType::u8:
@@ -70,6 +73,8 @@ void store_element(DType t, std::byte* row, int64_t i, double v) {
       return store_as(row, i, f32_to_bf16(static_cast<float>(v)));
     case DType::f64:
       return store_as(row, i, v);
+    case DType::f8e4m3:
+      return store_as(row, i, f32_to_f8e4m3(static_cast<float>(v)));
     case DType::i8:
       return store_as(row, i, static_cast<int8_t>(v));
     case DType::u8:

@@ -11,7 +11,8 @@ namespace tokamak {
 inline bool is_activation_dtype(DType t) {
   return t == DType::f32 || t == DType::f16 || t == DType::bf16;
 }
-// Everything that load_element and store_element know: all but block formats and 8-bit floats.
+// Everything that ops compute with: all but block formats and 8-bit floats. load_element and
+// store_element know f8e4m3, too.
 bool is_scalar_dtype(DType t);
 
 double load_element(DType t, const std::byte* row, int64_t i);

@@ -10,7 +10,7 @@ namespace tokamak {
 // Runs of the keys [begin, end), none across blocks.
 int TunedAttention::find_runs(const StepContext& step, const AttentionItem& item, int64_t begin,
                               int64_t end, KeyRun* runs) const {
-  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const KvLayerView& layer = layer_of(step);
   const int64_t size = step.kv.block_size;
   int count = 0;
   for (int64_t at = begin; at < end; ++count) {

@@ -108,7 +108,7 @@ std::byte* TunedAttention::cache_row(const StepContext& step, std::byte* pool, i
 void TunedAttention::append(const LaunchArgs& args, const Scratch& w, int32_t sequence,
                             int64_t kv_head, int64_t begin, int64_t end) const {
   const StepContext& step = *args.step;
-  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const KvLayerView& layer = layer_of(step);
   const int64_t first = step.query_begin[sequence];
   const int64_t past = step.context_len[sequence] - (step.query_begin[sequence + 1] - first);
   RopeTable own;
@@ -126,11 +126,17 @@ void TunedAttention::append(const LaunchArgs& args, const Scratch& w, int32_t se
       const Operand &k = args.in[1], &v = args.in[2];
       kernels_.head(form, k.as<const float>() + (first + i) * k.row_stride + h * a_.head_dim,
                     w.k_norm, table ? w.cos : nullptr, w.sin, w.heads);
+      if (layer.k_scale != 1) kernels_.scale(w.heads, 1 / layer.k_scale, a_.head_dim, w.heads);
       kernels_.narrow(step.kv.dtype, w.heads, a_.head_dim,
                       cache_row(step, layer.k, sequence, h, past + i));
-      kernels_.narrow(step.kv.dtype,
-                      v.as<const float>() + (first + i) * v.row_stride + h * a_.head_dim,
-                      a_.head_dim, cache_row(step, layer.v, sequence, h, past + i));
+      const float* value = v.as<const float>() + (first + i) * v.row_stride + h * a_.head_dim;
+      if (layer.v_scale != 1) {
+        float* scaled = w.heads + padded_head(a_.head_dim);
+        kernels_.scale(value, 1 / layer.v_scale, a_.head_dim, scaled);
+        value = scaled;
+      }
+      kernels_.narrow(step.kv.dtype, value, a_.head_dim,
+                      cache_row(step, layer.v, sequence, h, past + i));
       if (kv_head < 0 && in_pairs(step)) pack_queries(args, w, first + i, h);
     }
   }
@@ -165,7 +171,8 @@ void TunedAttention::append_all(const LaunchArgs& args, const Scratch& w, const 
   }
 }
 
-// `unit`: what scores are counted in, times the op's scale.
+// `unit`: what scores are counted in, times the op's scale. Keys in the cache are divided by
+// their scale, which the queries take over; outputs take over that of the values.
 void TunedAttention::load_query(const LaunchArgs& args, const Scratch& w, int64_t token,
                                 int64_t head, float unit, float* out) const {
   const HeadForm form{a_.head_dim,
@@ -173,7 +180,7 @@ void TunedAttention::load_query(const LaunchArgs& args, const Scratch& w, int64_
                       a_.rope.neox,
                       a_.qk_norm,
                       static_cast<float>(a_.qk_norm_eps),
-                      static_cast<float>(a_.scale) * unit};
+                      static_cast<float>(a_.scale) * unit * layer_of(*args.step).k_scale};
   const Operand& q = args.in[0];
   kernels_.head(form, q.as<const float>() + token * q.row_stride + head * a_.head_dim, w.q_norm,
                 tables_ ? w.cos : nullptr, w.sin, out);
@@ -182,7 +189,7 @@ void TunedAttention::load_query(const LaunchArgs& args, const Scratch& w, int64_
 void TunedAttention::write_head(const LaunchArgs& args, int64_t token, int64_t head,
                                 const float* acc, float factor) const {
   const Operand& y = args.out[0];
-  kernels_.scale(acc, factor, a_.head_dim,
+  kernels_.scale(acc, factor * layer_of(*args.step).v_scale, a_.head_dim,
                  y.as<float>() + token * y.row_stride + head * a_.head_dim);
 }
 

@@ -75,6 +75,9 @@ class TunedAttention final : public Kernel {
   void merge(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
              CpuExec& exec) const;
 
+  const KvLayerView& layer_of(const StepContext& step) const {
+    return step.kv.layers[static_cast<size_t>(a_.layer)];
+  }
   bool in_pairs(const StepContext& step) const {
     return kernels_.pairs != nullptr && step.kv.dtype != DType::f32;
   }

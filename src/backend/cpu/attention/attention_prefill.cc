@@ -36,7 +36,7 @@ bool see(const PlaceRange& r, float key, int tile, float window, int step, TileM
 // Keys and values [begin, end) as float rows.
 void TunedAttention::load_keys(const StepContext& step, const Scratch& w, int32_t sequence,
                                int64_t kv_head, int64_t begin, int64_t end) const {
-  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const KvLayerView& layer = layer_of(step);
   const int64_t ld = padded_head(a_.head_dim), size = step.kv.block_size;
   for (int64_t at = begin; at < end;) {
     const int64_t run = std::min(end - at, size - at % size);
@@ -141,7 +141,7 @@ void TunedAttention::float_chunk(const StepContext& step, const Scratch& w,
 
 void TunedAttention::pack_tile(const StepContext& step, const AttentionItem& item, int64_t begin,
                                int64_t end, uint16_t* k, uint16_t* v) const {
-  const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
+  const KvLayerView& layer = layer_of(step);
   const auto bytes = static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
   const int64_t size = step.kv.block_size;
   const std::byte *keys[kPairTile], *values[kPairTile];

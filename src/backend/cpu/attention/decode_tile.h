@@ -16,13 +16,13 @@ TOKAMAK_INLINE F16x load_row(const std::byte* row, int64_t at, int64_t n) {
     __builtin_memcpy(part, codes, static_cast<size_t>(n));
     return simd::load_i8(part);
   } else {
-    return widen_sixteen<T>(row + at * (T == DType::f32 ? 4 : 2), n);
+    return widen_sixteen<T>(row + at * kCachedBytes<T>, n);
   }
 }
 
 template <DType T>
 TOKAMAK_INLINE int64_t bytes_of_row(int64_t head_dim) {
-  return T == DType::int8_row ? 2 + head_dim : head_dim * (T == DType::f32 ? 4 : 2);
+  return T == DType::int8_row ? 2 + head_dim : head_dim * kCachedBytes<T>;
 }
 
 // The int8 scales of rows i … i + 15 of a run; behind its end the last one again.
@@ -219,6 +219,8 @@ void decode_of(const DecodeTile& t) {
 void decode(const DecodeTile& t) {
   if (t.dtype == DType::int8_row)
     decode_of<DType::int8_row>(t);
+  else if (t.dtype == DType::f8e4m3)
+    decode_of<DType::f8e4m3>(t);
   else if (t.dtype == DType::f16)
     decode_of<DType::f16>(t);
   else if (t.dtype == DType::bf16)

@@ -5,6 +5,7 @@
 
 #include "backend/cpu/attention/tile.h"
 #include "backend/cpu/simd/simd16.h"
+#include "base/f8.h"
 #include "base/half.h"
 
 namespace tokamak {
@@ -110,6 +111,10 @@ void narrow(DType t, const float* x, int64_t n, std::byte* out) {
       store_some(reinterpret_cast<float*>(out) + i, load_some(x + i, n - i), n - i);
     return;
   }
+  if (t == DType::f8e4m3) {
+    for (; i < n; ++i) out[i] = std::byte{f32_to_f8e4m3(x[i])};
+    return;
+  }
   auto* h = reinterpret_cast<uint16_t*>(out);
   if (t == DType::f16) {
     for (; i + 16 <= n; i += 16) simd::store_f16(h + i, simd::load(x + i));
@@ -120,9 +125,21 @@ void narrow(DType t, const float* x, int64_t n, std::byte* out) {
 }
 
 template <DType T>
+constexpr int64_t kCachedBytes = T == DType::f32      ? 4
+                                 : T == DType::f8e4m3 ? 1
+                                                      : 2;
+
+template <DType T>
 TOKAMAK_INLINE F16x widen_sixteen(const std::byte* p, int64_t n) {
   if constexpr (T == DType::f32) {
     return load_some(reinterpret_cast<const float*>(p), n);
+  } else if constexpr (T == DType::f8e4m3) {
+    std::byte part[16] = {};
+    if (n < 16) {
+      __builtin_memcpy(part, p, static_cast<size_t>(n));
+      p = part;
+    }
+    return simd::mul(simd::load_f8(p), simd::set1(256));
   } else {
     uint16_t part[16] = {};
     if (n < 16) {
@@ -135,7 +152,7 @@ TOKAMAK_INLINE F16x widen_sixteen(const std::byte* p, int64_t n) {
 
 template <DType T>
 void widen_rows(const std::byte* x, int64_t rows, int64_t n, float* out, int64_t ld) {
-  constexpr int64_t kSize = T == DType::f32 ? 4 : 2;
+  constexpr int64_t kSize = kCachedBytes<T>;
   for (int64_t r = 0; r < rows; ++r, x += n * kSize, out += ld)
     for (int64_t i = 0; i < n; i += 16)
       simd::store(out + i, widen_sixteen<T>(x + i * kSize, n - i));
@@ -165,6 +182,8 @@ void widen(DType t, const std::byte* x, int64_t rows, int64_t n, float* out, int
     widen_rows<DType::f32>(x, rows, n, out, ld);
   else if (t == DType::f16)
     widen_rows<DType::f16>(x, rows, n, out, ld);
+  else if (t == DType::f8e4m3)
+    widen_rows<DType::f8e4m3>(x, rows, n, out, ld);
   else
     widen_rows<DType::bf16>(x, rows, n, out, ld);
 }

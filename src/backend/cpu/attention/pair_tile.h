@@ -143,6 +143,8 @@ void pack_keys(DType t, const std::byte* const* k, const std::byte* const* v, in
                int64_t head_dim, uint16_t* pk, uint16_t* pv) {
   if (t == DType::int8_row)
     pack_keys_of<DType::int8_row>(k, v, keys, head_dim, pk, pv);
+  else if (t == DType::f8e4m3)
+    pack_keys_of<DType::f8e4m3>(k, v, keys, head_dim, pk, pv);
   else if (t == DType::f16)
     pack_keys_of<DType::f16>(k, v, keys, head_dim, pk, pv);
   else

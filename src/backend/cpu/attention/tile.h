@@ -74,8 +74,8 @@ struct PairKernels {
   // One query to a row of PairTile::q; its start follows from its own key.
   void (*pack_query)(const float* query, const float* key, int64_t head_dim, float softcap,
                      uint16_t* q, float* start);
-  // `keys` rows of a cache of float16, bfloat16 or int8 to PairTile's k and v; up to a multiple of
-  // 32 keys: zero.
+  // `keys` rows of a cache of float16, bfloat16, int8 or fp8 to PairTile's k and v; up to a
+  // multiple of 32 keys: zero.
   void (*pack_keys)(DType t, const std::byte* const* k, const std::byte* const* v, int keys,
                     int64_t head_dim, uint16_t* pk, uint16_t* pv);
   void (*tile)(const PairTile& tile);

@@ -1,5 +1,5 @@
-// Sums of float weights (f32, f16, bf16) with float32 activations, and of bf16 weights with bf16
-// activations where the ISA multiplies pairs. See tile.h and rows16.h for the layouts.
+// Sums of float weights (f32, f16, bf16, f8_row) with float32 activations, and of bf16 weights with
+// bf16 activations where the ISA multiplies pairs. See tile.h and rows16.h for the layouts.
 #pragma once
 #include "backend/cpu/linear/ahead.h"
 #include "backend/cpu/linear/rows16.h"
@@ -51,25 +51,48 @@ TOKAMAK_INLINE void multiply_add(F16x (&s)[W], F16x w, const float* x) {
   for (int t = 0; t < W; ++t) s[t] = simd::fma(w, simd::set1(x[t]), s[t]);
 }
 
-// f32 and f16: one step is one input.
+// f32, f16 and f8_row: one step is one input.
 template <DType D>
-constexpr size_t kFloatStep = D == DType::f32 ? 64 : 32;
+constexpr size_t kFloatStep = D == DType::f32   ? 64
+                              : D == DType::f16 ? 32
+                                                : 16;
+template <DType D>
+constexpr size_t kFloatHead = D == DType::f8_row ? 64 : 0;  // scales ahead of a group
 template <DType D>
 TOKAMAK_INLINE F16x float_weights(const std::byte* p) {
   if constexpr (D == DType::f32)
     return simd::load(reinterpret_cast<const float*>(p));
-  else
+  else if constexpr (D == DType::f16)
     return simd::load_f16(p);
+  else
+    return simd::load_f8(p);
+}
+
+// Sums of a group of f8 codes times its scales, added to what acc has of earlier inputs.
+template <int S, int W, int U>
+TOKAMAK_INLINE void store_scaled_sums(F16x (&sums)[S][U][W], const LinearWeights& m,
+                                      const std::byte* w, bool add, float* acc) {
+  float before[S * W * 16];
+  if (add) __builtin_memcpy(before, acc, sizeof(before));
+  store_sums<S, W, U>(sums, acc);
+  for (int s = 0; s < S; ++s) {
+    const auto* scales = reinterpret_cast<const float*>(w + s * m.group_bytes);
+    const F16x scale = simd::mul(simd::load(scales), simd::set1(256));  // load_f8's 2^-8
+    for (int i = s * W * 16; i < (s + 1) * W * 16; i += 16)
+      simd::store(acc + i, add ? simd::fma(simd::load(acc + i), scale, simd::load(before + i))
+                               : simd::mul(simd::load(acc + i), scale));
+  }
 }
 
 template <DType D, int S, int W, int U>
 TOKAMAK_INLINE void float_groups(const LinearWeights& m, const std::byte* w, const std::byte* next,
                                  const float* x, int64_t k_begin, int64_t k_end, float* acc) {
   constexpr size_t kStep = kFloatStep<D>;
+  constexpr bool kScaled = D == DType::f8_row;
   F16x sums[S][U][W];
-  start_sums<S, W, U>(sums, k_begin > 0, acc);
-  SideAhead<S> ahead(m, w, static_cast<size_t>(k_begin) * kStep, next);
-  const std::byte* p = w + k_begin * kStep;
+  start_sums<S, W, U>(sums, k_begin > 0 && !kScaled, acc);
+  SideAhead<S> ahead(m, w, kFloatHead<D> + static_cast<size_t>(k_begin) * kStep, next);
+  const std::byte* p = w + kFloatHead<D> + k_begin * kStep;
   int64_t i = k_begin;
   for (; i + U <= k_end; i += U, x += U * W, p += U * kStep) {
     if constexpr (W <= 4) ahead.advance(U * kStep);
@@ -83,7 +106,10 @@ TOKAMAK_INLINE void float_groups(const LinearWeights& m, const std::byte* w, con
 #pragma GCC unroll 4
     for (int s = 0; s < S; ++s)
       multiply_add<W>(sums[s][0], float_weights<D>(p + s * m.group_bytes), x);
-  store_sums<S, W, U>(sums, acc);
+  if constexpr (kScaled)
+    store_scaled_sums<S, W, U>(sums, m, w, k_begin > 0, acc);
+  else
+    store_sums<S, W, U>(sums, acc);
 }
 
 template <DType D, int W, int U>

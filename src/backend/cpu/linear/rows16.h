@@ -1,6 +1,7 @@
 // Geometry of the weight layout "rows16", which all tuned linear tactics share. Sixteen output rows
 // (one vector lane each) form a group; groups follow each other. A group of K inputs holds
 //   f32  [K][16]              f16  [K][16]              bf16 [K/2][16][2] (pairs of k per lane)
+//   f8_row  scales f32 [16], codes [K][16]
 //   block formats (K a multiple of 32): scale records of all blocks, padded to 64 bytes; then per
 //   32 inputs a data record
 //     [high bits 64 or 128 B] [low bits: int8 512 B, 4 bits 256 B, 2 bits 128 B].
@@ -84,7 +85,8 @@ struct Rows16Format {
 [[maybe_unused]] constexpr bool rows16_is_block(DType t) { return rows16_format(t).data_bytes > 0; }
 // Whether rows of k inputs can be laid out.
 [[maybe_unused]] constexpr bool rows16_fits(DType t, int64_t k) {
-  if (!rows16_is_block(t)) return t == DType::f32 || t == DType::f16 || t == DType::bf16;
+  if (!rows16_is_block(t))
+    return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::f8_row;
   const int inputs = rows16_format(t).scale_inputs;
   return k % (inputs > 32 ? inputs : 32) == 0;
 }
@@ -102,6 +104,7 @@ struct Rows16Format {
   if (t == DType::f32) return n * 64;
   if (t == DType::f16) return (n * 32 + 63) & ~size_t{63};
   if (t == DType::bf16) return (n + 1) / 2 * 64;
+  if (t == DType::f8_row) return 64 + ((n * 16 + 63) & ~size_t{63});
   return rows16_scales(t, k) + n / 32 * rows16_format(t).data_bytes;
 }
 

@@ -232,12 +232,20 @@ void pack_float(DType t, const std::byte* row, int r, int64_t begin, int64_t end
                 std::byte* group) {
   if (t == DType::f32) return scatter<uint32_t, 64>(row, begin, end, group + r * 4);
   if (t == DType::f16) return scatter<uint16_t, 32>(row, begin, end, group + r * 2);
+  if (t == DType::f8_row) {
+    if (begin == 0) std::memcpy(group + r * 4, row, 4);
+    return scatter<uint8_t, 16>(row + 4, begin, end, group + 64 + r);
+  }
   scatter<uint32_t, 64>(row, begin / 2, end / 2, group + r * 4);
   if (end % 2 != 0) std::memcpy(group + end / 2 * 64 + r * 4, row + (end - 1) * 2, 2);
 }
 void unpack_float(DType t, const std::byte* group, int64_t k, int r, std::byte* row) {
   if (t == DType::f32) return collect<uint32_t, 64>(group + r * 4, k, row);
   if (t == DType::f16) return collect<uint16_t, 32>(group + r * 2, k, row);
+  if (t == DType::f8_row) {
+    std::memcpy(row, group + r * 4, 4);
+    return collect<uint8_t, 16>(group + 64 + r, k, row + 4);
+  }
   collect<uint32_t, 64>(group + r * 4, k / 2, row);
   if (k % 2 != 0) std::memcpy(row + (k - 1) * 2, group + k / 2 * 64 + r * 4, 2);
 }

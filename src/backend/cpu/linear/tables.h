@@ -104,7 +104,8 @@ template <int G>
 
 [[maybe_unused]] const LinearKernels* float_kernels_for(DType weight) {
   static constexpr LinearKernels kF32 = float_kernels<DType::f32>(),
-                                 kF16 = float_kernels<DType::f16>(), kBf16 = bf16_kernels();
+                                 kF16 = float_kernels<DType::f16>(), kBf16 = bf16_kernels(),
+                                 kF8 = float_kernels<DType::f8_row>();
   switch (weight) {
     case DType::f32:
       return &kF32;
@@ -112,6 +113,8 @@ template <int G>
       return &kF16;
     case DType::bf16:
       return &kBf16;
+    case DType::f8_row:
+      return &kF8;
     default:
       return nullptr;
   }

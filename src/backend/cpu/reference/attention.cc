@@ -62,10 +62,12 @@ class AttentionKernel final : public Kernel {
     const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
     double head[kMaxHeadDim];
     load_head(args, 1, t, kv_head, table, head);
-    store_kv_row(step.kv.dtype, head, a_.head_dim, cache_row(step, layer.k, seq, kv_head, j));
+    store_kv_row(step.kv.dtype, head, a_.head_dim, layer.k_scale,
+                 cache_row(step, layer.k, seq, kv_head, j));
     const Rows values = rows_view(s_.inputs[2], args.in[2]);
     for (int64_t i = 0; i < a_.head_dim; ++i) head[i] = values.get(t, kv_head * a_.head_dim + i);
-    store_kv_row(step.kv.dtype, head, a_.head_dim, cache_row(step, layer.v, seq, kv_head, j));
+    store_kv_row(step.kv.dtype, head, a_.head_dim, layer.v_scale,
+                 cache_row(step, layer.v, seq, kv_head, j));
   }
 
   void run_unit(const LaunchArgs& args, int32_t seq, int64_t kv_head) const {
@@ -91,7 +93,8 @@ class AttentionKernel final : public Kernel {
     double max = -std::numeric_limits<double>::infinity(), sum = 0;
     const int64_t first = a_.window > 0 ? std::max<int64_t>(0, at - a_.window + 1) : 0;
     for (int64_t j = first; j <= at; ++j) {
-      load_kv_row(step.kv.dtype, cache_row(step, layer.k, seq, kv_head, j), a_.head_dim, row);
+      load_kv_row(step.kv.dtype, cache_row(step, layer.k, seq, kv_head, j), a_.head_dim,
+                  layer.k_scale, row);
       double score = 0;
       for (int64_t i = 0; i < a_.head_dim; ++i) score += q[i] * row[i];
       score *= a_.scale;
@@ -99,7 +102,8 @@ class AttentionKernel final : public Kernel {
       const double new_max = std::max(max, score);
       const double shrink = std::exp(max - new_max), p = std::exp(score - new_max);
       sum = sum * shrink + p;
-      load_kv_row(step.kv.dtype, cache_row(step, layer.v, seq, kv_head, j), a_.head_dim, row);
+      load_kv_row(step.kv.dtype, cache_row(step, layer.v, seq, kv_head, j), a_.head_dim,
+                  layer.v_scale, row);
       for (int64_t i = 0; i < a_.head_dim; ++i) acc[i] = acc[i] * shrink + p * row[i];
       max = new_max;
     }

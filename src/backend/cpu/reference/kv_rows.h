@@ -7,9 +7,11 @@
 
 namespace tokamak {
 
-inline void load_kv_row(DType t, const std::byte* row, int64_t n, double* out) {
+// scale_of_codes: KvLayerView's; 1 for dtypes other than f8e4m3.
+inline void load_kv_row(DType t, const std::byte* row, int64_t n, double scale_of_codes,
+                        double* out) {
   if (t != DType::int8_row) {
-    for (int64_t i = 0; i < n; ++i) out[i] = load_element(t, row, i);
+    for (int64_t i = 0; i < n; ++i) out[i] = scale_of_codes * load_element(t, row, i);
     return;
   }
   const double scale = load_element(DType::f16, row, 0);
@@ -17,9 +19,10 @@ inline void load_kv_row(DType t, const std::byte* row, int64_t n, double* out) {
 }
 
 // int8: the largest magnitude becomes code 127 of the scale as float16 has it.
-inline void store_kv_row(DType t, const double* x, int64_t n, std::byte* row) {
+inline void store_kv_row(DType t, const double* x, int64_t n, double scale_of_codes,
+                         std::byte* row) {
   if (t != DType::int8_row) {
-    for (int64_t i = 0; i < n; ++i) store_element(t, row, i, x[i]);
+    for (int64_t i = 0; i < n; ++i) store_element(t, row, i, x[i] / scale_of_codes);
     return;
   }
   double largest = 0;

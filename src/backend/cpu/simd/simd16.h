@@ -95,6 +95,11 @@ TOKAMAK_INLINE void store_i8(void* p, I16x a) {
 TOKAMAK_INLINE F16x load_f16(const void* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
 }
+// Codes of f8e4m3 (base/f8.h) times 2^-8: float16 has their bits a place lower, with another bias.
+TOKAMAK_INLINE F16x load_f8(const void* p) {
+  const __m256i b = _mm256_cvtepi8_epi16(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return {_mm512_cvtph_ps(_mm256_and_si256(_mm256_slli_epi16(b, 7), _mm256_set1_epi16(-0x4001)))};
+}
 TOKAMAK_INLINE F16x load_bf16(const void* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(
       _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p))), 16))};
@@ -343,6 +348,14 @@ TOKAMAK_INLINE void store_i8(void* p, I16x a) {
 TOKAMAK_INLINE F16x load_f16(const void* p) {
   const auto* q = static_cast<const __m128i*>(p);
   return {_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1))};
+}
+TOKAMAK_INLINE __m256 half_f8(__m128i b) {
+  const __m128i h = _mm_slli_epi16(_mm_cvtepi8_epi16(b), 7);
+  return _mm256_cvtph_ps(_mm_and_si128(h, _mm_set1_epi16(-0x4001)));
+}
+TOKAMAK_INLINE F16x load_f8(const void* p) {
+  const __m128i b = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  return {half_f8(b), half_f8(_mm_srli_si128(b, 8))};
 }
 TOKAMAK_INLINE F16x load_bf16(const void* p) {
   const auto* q = static_cast<const __m128i*>(p);

@@ -3,6 +3,7 @@
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include "backend/cuda/kernels/operand.h"
 
@@ -17,6 +18,7 @@ __device__ inline float load_any(DType t, const void* p, int64_t i) {
     case DType::f32: return static_cast<const float*>(p)[i];
     case DType::f16: return __half2float(static_cast<const __half*>(p)[i]);
     case DType::bf16: return __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i]);
+    case DType::f8e4m3: return static_cast<float>(static_cast<const __nv_fp8_e4m3*>(p)[i]);
     case DType::f64: return static_cast<float>(static_cast<const double*>(p)[i]);
     case DType::i8: return static_cast<const int8_t*>(p)[i];
     case DType::u8: return static_cast<const uint8_t*>(p)[i];
@@ -33,6 +35,7 @@ __device__ inline void store_any(DType t, void* p, int64_t i, float v) {
     case DType::f32: static_cast<float*>(p)[i] = v; break;
     case DType::f16: static_cast<__half*>(p)[i] = __float2half_rn(v); break;
     case DType::bf16: static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16_rn(v); break;
+    case DType::f8e4m3: static_cast<__nv_fp8_e4m3*>(p)[i] = __nv_fp8_e4m3(v); break;  // saturates
     case DType::f64: static_cast<double*>(p)[i] = v; break;
     case DType::i8: static_cast<int8_t*>(p)[i] = static_cast<int8_t>(v); break;
     case DType::u8: static_cast<uint8_t*>(p)[i] = static_cast<uint8_t>(v); break;
@@ -83,6 +86,11 @@ __device__ inline float group_element(const WeightArg& w, const uint8_t* row, in
   else
     code = (g[header + j / 2] >> (j % 2 * 4) & 15) - (w.has_min ? 0 : 8);
   return d * static_cast<float>(code) + m;
+}
+
+__device__ inline float f8_row_element(const uint8_t* row, int64_t i) {
+  const uint32_t scale = row[0] | row[1] << 8 | row[2] << 16 | static_cast<uint32_t>(row[3]) << 24;
+  return __uint_as_float(scale) * load_any(DType::f8e4m3, row + 4, i);
 }
 
 __device__ inline float small_block_element(DType t, const uint8_t* row, int64_t i) {
@@ -157,6 +165,7 @@ __device__ inline float k_block_element(DType t, const uint8_t* row, int64_t i) 
 __device__ inline float weight_at(const WeightArg& w, int64_t row, int64_t i) {
   const uint8_t* p = w.data + row * w.row_bytes;
   if (w.dtype < DType::q4_0) return load_any(w.dtype, p, i);
+  if (w.dtype == DType::f8_row) return f8_row_element(p, i);
   if (w.bits > 0 && w.dtype > DType::q6_k) return group_element(w, p, i);
   return w.dtype >= DType::q2_k ? k_block_element(w.dtype, p, i)
                                 : small_block_element(w.dtype, p, i);

@@ -43,7 +43,7 @@ __device__ void load_head(const AttentionArg& a, const RowsArg& x, const RowsArg
 
 __device__ int64_t kv_row_bytes(const AttentionArg& a) {
   if (a.kv_dtype == DType::int8_row) return 2 + a.head_dim;
-  return int64_t{a.head_dim} * (a.kv_dtype == DType::f32 ? 4 : 2);
+  return int64_t{a.head_dim} * (a.kv_dtype == DType::f32 ? 4 : a.kv_dtype == DType::f8e4m3 ? 1 : 2);
 }
 __device__ uint8_t* cache_row(const AttentionArg& a, const StepArg& step, uint8_t* pool, int seq,
                               int kv_head, int64_t j) {
@@ -52,16 +52,18 @@ __device__ uint8_t* cache_row(const AttentionArg& a, const StepArg& step, uint8_
   return pool +
          ((block * a.kv_heads + kv_head) * a.block_size + j % a.block_size) * kv_row_bytes(a);
 }
-__device__ float cache_at(const AttentionArg& a, const uint8_t* row, int i) {
+// scale: what codes of f8e4m3 count; 1 for other dtypes.
+__device__ float cache_at(const AttentionArg& a, const uint8_t* row, float scale, int i) {
   if (a.kv_dtype == DType::int8_row)
     return half_at(row) * static_cast<float>(static_cast<int8_t>(row[2 + i]));
-  return load_any(a.kv_dtype, row, i);
+  return scale * load_any(a.kv_dtype, row, i);
 }
 
-__device__ void store_cache(const AttentionArg& a, const float* head, uint8_t* row,
-                            float* shared) {
+__device__ void store_cache(const AttentionArg& a, const float* head, float codes_scale,
+                            uint8_t* row, float* shared) {
   if (a.kv_dtype != DType::int8_row) {
-    for (int i = threadIdx.x; i < a.head_dim; i += blockDim.x) store_any(a.kv_dtype, row, i, head[i]);
+    for (int i = threadIdx.x; i < a.head_dim; i += blockDim.x)
+      store_any(a.kv_dtype, row, i, head[i] / codes_scale);
     return;
   }
   float largest = 0;
@@ -90,12 +92,12 @@ __global__ void append_kernel(AttentionArg a, StepArg step) {
   const int64_t length = step.context_len[seq];
   const int64_t place = length - (step.query_begin[seq + 1] - t);
   load_head(a, a.k, a.k_weight, t, kv_head, length, scratch, head, shared);
-  store_cache(a, head, cache_row(a, step, a.k_cache, seq, kv_head, place), shared);
+  store_cache(a, head, a.k_scale, cache_row(a, step, a.k_cache, seq, kv_head, place), shared);
   __syncthreads();
   for (int i = threadIdx.x; i < a.head_dim; i += blockDim.x)
     head[i] = at(a.v, t, int64_t{kv_head} * a.head_dim + i);
   __syncthreads();
-  store_cache(a, head, cache_row(a, step, a.v_cache, seq, kv_head, place), shared);
+  store_cache(a, head, a.v_scale, cache_row(a, step, a.v_cache, seq, kv_head, place), shared);
 }
 
 // Block (token, head): keys in turns of kKeys with a running maximum.
@@ -117,7 +119,7 @@ __global__ void attend_kernel(AttentionArg a, StepArg step) {
     for (int j = warp; j < n; j += warps) {
       const uint8_t* row = cache_row(a, step, a.k_cache, seq, kv_head, begin + j);
       float s = 0;
-      for (int i = lane; i < a.head_dim; i += 32) s = fmaf(q[i], cache_at(a, row, i), s);
+      for (int i = lane; i < a.head_dim; i += 32) s = fmaf(q[i], cache_at(a, row, a.k_scale, i), s);
       for (int d = 16; d > 0; d /= 2) s += __shfl_xor_sync(0xffffffffu, s, d);
       s *= a.scale;
       if (a.softcap > 0) s = a.softcap * tanhf(s / a.softcap);
@@ -135,7 +137,8 @@ __global__ void attend_kernel(AttentionArg a, StepArg step) {
       float v = acc[i] * shrink;
       for (int j = 0; j < n; ++j)
         v = fmaf(expf(scores[j] - m),
-                 cache_at(a, cache_row(a, step, a.v_cache, seq, kv_head, begin + j), i), v);
+                 cache_at(a, cache_row(a, step, a.v_cache, seq, kv_head, begin + j), a.v_scale, i),
+                 v);
       acc[i] = v;
     }
     __syncthreads();

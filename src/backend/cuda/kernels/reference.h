@@ -95,6 +95,7 @@ struct AttentionArg {
   DType kv_dtype = DType::f16;
   int block_size = 0;
   uint8_t *k_cache = nullptr, *v_cache = nullptr;
+  float k_scale = 1, v_scale = 1;  // of f8e4m3 codes
 };
 void attention(const AttentionArg& a, const StepArg& step, cudaStream_t stream);
 

@@ -86,6 +86,8 @@ class AttentionKernel final : public Kernel {
     const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
     a.k_cache = reinterpret_cast<uint8_t*>(layer.k);
     a.v_cache = reinterpret_cast<uint8_t*>(layer.v);
+    a.k_scale = layer.k_scale;
+    a.v_scale = layer.v_scale;
     cuda::attention(a, step_arg(step), stream_of(exec));
   }
 
