@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "compile/compile.h"
+#include "quant/recipe.h"
 
 namespace tokamak {
 
@@ -24,6 +25,10 @@ struct BuildOptions {
   int workers = 0;
   bool overwrite = false;
   bool quiet = false;  // no memory table
+  // build_random: linear weights in a weight-only format or fp8; and no weights in the engine, they
+  // are made anew whenever it is opened.
+  QuantRecipe quantization;
+  bool weights_at_open = false;
 };
 
 // "cpu"; Error lists the known devices.

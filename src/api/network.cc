@@ -109,7 +109,9 @@ struct Compiled::Impl {
       : graph(std::move(g)),
         backend(std::move(b)),
         engine(engine_of(plan, *backend, source)),
-        program(*backend, engine, /*copy_weights=*/false) {}
+        program(*backend, engine, /*copy_weights=*/false) {
+    program.load_weights();
+  }
 
   Graph graph;  // after the passes
   std::unique_ptr<Backend> backend;

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/quant_options.h"
 #include "cli/random_model.h"
 #include "formats/model_config.h"
 
@@ -21,7 +22,8 @@ namespace {
 
 struct BenchOptions {
   ModelOptions model;
-  std::string batch_size = "1", input_output_len = "128,128", model_config;
+  std::string batch_size = "1", input_output_len = "128,128", model_config, qformat;
+  QuantOptions quantization;
   bool random_weights = false, json = false;
   int warm_up = 1, num_runs = 5;
 };
@@ -137,8 +139,13 @@ void print_formulas() {
 int bench(const BenchOptions& o) {
   if (o.random_weights != !o.model_config.empty())
     fail("--random_weights and --model_config FILE go together");
+  if (!o.random_weights && !o.qformat.empty())
+    fail("--qformat is for --random_weights; a model has its own (tokamak quantize)");
   ModelOptions model = o.model;
-  if (o.random_weights) model.model = random_model(o.model_config, model.llm).string();
+  if (o.random_weights) {
+    const QuantRecipe recipe = o.qformat.empty() ? QuantRecipe{} : o.quantization.recipe(o.qformat);
+    model.model = random_model(o.model_config, model.llm, recipe).string();
+  }
   const std::vector<Case> cases = cases_of(o);
   LLM llm(model.path(), model.llm);
   Json all = Json::array();
@@ -175,6 +182,9 @@ Run declare_bench(CLI::App& app) {
   app.add_flag("--random_weights", o->random_weights,
                "Make weights for --model_config instead of a model");
   app.add_option("--model_config", o->model_config, "HF config.json of the shape");
+  app.add_option("--qformat", o->qformat,
+                 "With --random_weights: fp8, int8_wo or int4_wo instead of --dtype");
+  add_quant_options(app, o->quantization);
   app.add_option("--warm_up", o->warm_up, "Runs that are not counted")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--num_runs", o->num_runs, "Counted runs; medians are printed")

@@ -10,15 +10,22 @@
 #include "tokamak/version.h"
 
 namespace tokamak::cli {
+namespace {
+
+std::string describe(const QuantRecipe& r) {
+  return r ? fmt::format("{} {}", name(r.dtype()), r.quantize_lm_head) : "plain";
+}
+
+}  // namespace
 
 std::filesystem::path random_model(const std::filesystem::path& model_config,
-                                   const LLMOptions& options) {
+                                   const LLMOptions& options, const QuantRecipe& quantization) {
   const DType dtype = options.dtype == "auto" ? DType::bf16 : parse_dtype(options.dtype);
   const auto backend = make_backend(options.device, options.workers);
-  const size_t key = std::hash<std::string>{}(
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", read_text(model_config), name(dtype),
-                  options.kv_cache_dtype, options.tuning, options.activation_bits,
-                  options.deterministic, options.max_num_tokens, backend->properties().key));
+  const size_t key = std::hash<std::string>{}(fmt::format(
+      "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", read_text(model_config), name(dtype), describe(quantization),
+      kKernelVersion, options.kv_cache_dtype, options.tuning, options.activation_bits,
+      options.deterministic, options.max_num_tokens, backend->properties().key));
   const auto folder =
       cache_dir(options.cache_dir) /
       fmt::format("random-{}-{:016x}-v{}", model_config.stem().string(), key, kEngineFormat);
@@ -30,6 +37,10 @@ std::filesystem::path random_model(const std::filesystem::path& model_config,
   build.activation_bits = options.activation_bits;
   build.deterministic = options.deterministic;
   build.max_num_tokens = options.max_num_tokens;
+  build.quantization = quantization;
+  build.weights_at_open = true;
+  build.timing_cache = cache_dir(options.cache_dir) / "timing.cache";
+  build.quiet = true;
   build_random(model_config, dtype, build, *backend);
   return folder;
 }

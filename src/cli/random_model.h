@@ -2,13 +2,15 @@
 #pragma once
 #include <filesystem>
 
+#include "quant/recipe.h"
 #include "tokamak/llm.h"
 
 namespace tokamak::cli {
 
 // Builds (once) into the cache directory and returns the engine directory. Weights are of
-// options.dtype: auto is bfloat16; block formats ("q4_0") work too.
+// options.dtype: auto is bfloat16; block formats ("q4_0") work too. The engine holds no weights:
+// they are made in place when it is opened.
 std::filesystem::path random_model(const std::filesystem::path& model_config,
-                                   const LLMOptions& options);
+                                   const LLMOptions& options, const QuantRecipe& quantization);
 
 }  // namespace tokamak::cli

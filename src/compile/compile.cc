@@ -68,8 +68,9 @@ CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend
   for (PlanWeight& w : plan.weights) w.bytes = packed_weight_bytes(backend, w);
   assign_weight_offsets(plan);
   check_plan(plan);
+  plan.random_weights = options.random_weights;
   EngineWriter writer(engine_file, plan);
-  pack_weights(backend, source, plan, writer);
+  if (plan.random_weights == 0) pack_weights(backend, source, plan, writer);
   writer.commit();
   report.memory = memory_need(plan, backend, options.limits);
   report.steps = static_cast<int>(plan.steps.size());

@@ -16,7 +16,8 @@ struct CompileOptions {
   bool tune = true;
   std::string activation_bits = "auto";  // engine/numerics.h
   bool deterministic = false;
-  std::string debug_tensors;  // glob over value names of the graph before its passes; empty: none
+  uint64_t random_weights = 0;  // engine/plan.h: no weights are written
+  std::string debug_tensors;    // glob over value names of the graph before its passes; empty: none
 };
 
 struct CompileReport {

@@ -96,7 +96,16 @@ Header read_header(const MappedFile& file) {
   return h;
 }
 
+// Bytes of the weight section.
+uint64_t section_bytes(const Plan& plan) {
+  uint64_t section = 0;
+  if (plan.random_weights == 0)
+    for (const PlanWeight& w : plan.weights) section = std::max(section, w.offset + w.bytes);
+  return section;
+}
+
 void check_weights(const Plan& plan, uint64_t section, const std::string& path) {
+  if (plan.random_weights != 0) return;  // nothing is read
   for (const PlanWeight& w : plan.weights)
     if (w.offset % kWeightAlign != 0 || w.offset > section || w.bytes > section - w.offset)
       fail("'{}': weight '{}' needs bytes {} to {} of a section of {}", path, w.names[0], w.offset,
@@ -127,6 +136,7 @@ EngineFile EngineFile::open(const std::filesystem::path& path) {
 
 std::span<const std::byte> EngineFile::weight(size_t i) const {
   const PlanWeight& w = plan_.weights.at(i);
+  TOKAMAK_ASSERT(plan_.random_weights == 0);
   return file_->slice(weights_offset_ + w.offset, w.bytes, "weight");
 }
 
@@ -152,8 +162,7 @@ uint64_t assign_weight_offsets(Plan& plan) {
 EngineWriter::EngineWriter(const std::filesystem::path& target, const Plan& plan)
     : file_(target), plan_(plan) {
   const std::string json = plan.to_json().dump();
-  uint64_t section = 0;
-  for (const PlanWeight& w : plan.weights) section = std::max(section, w.offset + w.bytes);
+  const uint64_t section = section_bytes(plan);
   Header h{};
   std::memcpy(h.magic, kMagic, sizeof kMagic);
   h.version = kEngineVersion;

@@ -175,6 +175,7 @@ Json Plan::to_json() const {
   j["tunings"] = std::move(tunings);
   j["weights"] = Json::array();
   for (const PlanWeight& w : weights) j["weights"].push_back(weight_json(w));
+  if (random_weights != 0) j["random_weights"] = random_weights;
   j["logits"] = logits;
   j["debug_outputs"] = debug_outputs;
   j["kv"] = {{"layers", kv_layers},
@@ -191,6 +192,8 @@ Plan Plan::from_json(const Json& json) {
     for (const Json& v : json.at("values")) plan.values.push_back(parse_value(v));
     for (const Json& w : json.at("weights")) plan.weights.push_back(parse_weight(w));
     parse_steps(json, plan);
+    if (json.contains("random_weights"))
+      plan.random_weights = json_integer<uint64_t>(json["random_weights"]);
     plan.logits = json_integer<int32_t>(json.at("logits"));
     plan.debug_outputs = integers<int32_t>(json.at("debug_outputs"));
     parse_kv(json.at("kv"), plan);

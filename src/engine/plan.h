@@ -61,6 +61,8 @@ struct Plan {
   std::vector<PlanValue> values;
   std::vector<PlanStep> steps;
   std::vector<PlanWeight> weights;
+  // A seed: the engine file has no weights, they are made when it is opened (random_weights.h).
+  uint64_t random_weights = 0;
   int32_t logits = -1;  // value id: f32 [sequences, vocab]; -1: a network (network.h)
   std::vector<int32_t> debug_outputs;  // kept until the step's end; a network's outputs
 

@@ -1,19 +1,13 @@
 #include "runtime/program.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <limits>
 
-#include "backend/staging.h"
-#include "base/log.h"
 #include "engine/numerics.h"
 #include "engine/plan_check.h"
 
 namespace tokamak {
 namespace {
-
-constexpr size_t kCopyBytes = size_t{2} << 20;  // a worker copies at a time
 
 // Ops that read their weights from begin to end; an embedding picks rows.
 bool streams(Op op) { return op != Op::embedding; }
@@ -40,66 +34,20 @@ bool backend_packs(const Backend& backend, const OpSignature& s,
 
 }  // namespace
 
-Program::Program(Backend& backend, EngineFile& engine, bool copy_weights)
-    : backend_(backend), engine_(engine), deterministic_(is_deterministic(engine.plan())) {
-  const Plan& plan = std::as_const(engine).plan();
-  for (size_t w = 0; w < plan.weights.size(); ++w) {
-    const PlanWeight& weight = plan.weights[w];
-    const WeightLayout* layout = backend.layout(weight.layout);
-    const bool vector = weight.shape.size() < 2;
-    const bool known = vector ? weight.layout == "plain"
-                              : layout && layout->supports(weight.dtype, shape_of(weight));
-    const size_t bytes = !known   ? 0
-                         : vector ? TensorView{weight.dtype, shape_of(weight)}.bytes()
-                                  : layout->packed_bytes(weight.dtype, shape_of(weight));
-    if (!known || bytes != weight.bytes)
-      fail(
-          "'{}': weight '{}' is stored in layout '{}' with {} bytes, which this program does not "
-          "know; build the engine again",
-          engine.path().string(), weight.names[0], weight.layout, weight.bytes);
-    weights_[{static_cast<int32_t>(w), weight.layout}] = engine.weight(w);
-  }
-  if (copy_weights) copy_all_weights();
-  for (size_t i = 0; i < plan.steps.size(); ++i) bind_step(i);
+Program::Program(Backend& backend, EngineFile& engine, bool copy_weights,
+                 const LayoutLookup& other_layouts)
+    : backend_(backend),
+      engine_(engine),
+      deterministic_(is_deterministic(engine.plan())),
+      weights_(backend, engine, copy_weights, other_layouts) {
+  for (size_t i = 0; i < plan().steps.size(); ++i) bind_step(i);
   first_row_step_ = steps_.size();
   while (first_row_step_ > 0 && steps_[first_row_step_ - 1].rows) --first_row_step_;
   for (size_t i = 0; i < first_row_step_; ++i)
     if (steps_[i].rows) first_row_step_ = steps_.size();  // mixed order: nothing can be left out
 }
 
-// Weights move into huge pages, in parts that the workers take in turn.
-void Program::copy_all_weights() {
-  const Plan& plan = this->plan();
-  uint64_t section = 0;
-  for (const PlanWeight& w : plan.weights) section = std::max(section, w.offset + w.bytes);
-  Backend::Buffer buffer = backend_.allocate(std::max<uint64_t>(section, 1));
-  struct Part {
-    std::span<const std::byte> from;
-    std::byte* to;
-  };
-  std::vector<Part> parts;
-  for (size_t i = 0; i < plan.weights.size(); ++i) {
-    const PlanWeight& w = plan.weights[i];
-    const auto bytes = engine_.weight(i);
-    std::byte* to = buffer.get() + w.offset;
-    for (size_t at = 0; at < bytes.size(); at += kCopyBytes)
-      parts.push_back({bytes.subspan(at, std::min(kCopyBytes, bytes.size() - at)), to + at});
-    weights_[{static_cast<int32_t>(i), w.layout}] = {to, bytes.size()};
-  }
-  std::atomic<size_t> next{0};
-  backend_.parallel([&](int, int) {
-    for (size_t i = next++; i < parts.size(); i = next++) {
-      if (backend_.in_host_memory()) {
-        engine_.file().copy(parts[i].from, parts[i].to);
-      } else {
-        backend_.copy_in(parts[i].to, parts[i].from.data(), parts[i].from.size());
-        engine_.file().release(parts[i].from);
-      }
-    }
-  });
-  repacked_bytes_ += static_cast<int64_t>(section);
-  own_weights_.push_back(std::move(buffer));
-}
+void Program::load_weights() { weights_.load(); }
 
 bool Program::recorded_fits(const PlanStep& step, const OpSignature& signature) const {
   for (const TacticChoice& c : step.choices) {
@@ -203,32 +151,6 @@ std::vector<TacticChoice> Program::reselect(const PlanStep& step,
   return choices;
 }
 
-std::span<const std::byte> Program::weight(int32_t index, const std::string& layout) {
-  const auto [it, added] = weights_.try_emplace({index, layout});
-  if (!added) return it->second;
-  const PlanWeight& w = plan().weights[index];
-  const Shape shape = shape_of(w);
-  const auto stored = engine_.weight(static_cast<size_t>(index));
-  std::vector<std::byte> plain;
-  const std::byte* source = stored.data();
-  if (w.layout != "plain") {
-    plain.resize(TensorView{w.dtype, shape}.bytes());
-    backend_.layout(w.layout)->unpack(w.dtype, shape, stored.data(), plain.data());
-    source = plain.data();
-    engine_.file().release(stored);
-  }
-  const WeightLayout& to = *backend_.layout(layout);
-  const size_t bytes = to.packed_bytes(w.dtype, shape);
-  Backend::Buffer buffer = backend_.allocate(bytes);
-  Staging packed(backend_, buffer.get(), bytes);
-  pack_rows(backend_, to, {w.dtype, shape, source}, packed.data(), 0, shape[0]);
-  packed.commit();
-  it->second = {buffer.get(), bytes};
-  repacked_bytes_ += static_cast<int64_t>(bytes);
-  own_weights_.push_back(std::move(buffer));
-  return it->second;
-}
-
 void Program::bind_step(size_t i) {
   const PlanStep& step = plan().steps[i];
   const OpSignature signature = plan().signature(step);
@@ -242,11 +164,9 @@ void Program::bind_step(size_t i) {
     if (!kernel) kernel = tactic->bind(signature);
     s.bound.push_back({c.bucket, tactic, kernel.get()});
   }
-  const std::vector<std::string> layouts = layouts_of(*s.bound[0].tactic, signature);
+  s.layouts = layouts_of(*s.bound[0].tactic, signature);
   for (size_t k = 0; k < step.inputs.size(); ++k)
-    s.weights.push_back(layouts[k].empty()
-                            ? std::span<const std::byte>()
-                            : weight(plan().values[step.inputs[k]].base, layouts[k]));
+    if (!s.layouts[k].empty()) weights_.want(plan().values[step.inputs[k]].base, s.layouts[k]);
   steps_.push_back(std::move(s));
 }
 
@@ -282,6 +202,16 @@ void Program::set_input(int32_t value, const std::byte* data) {
   inputs_[value] = data;
 }
 
+int64_t Program::workspace_need(int64_t tokens, int64_t rows) const {
+  size_t most = 0;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const OpSignature s = plan().signature(plan().steps[i]);
+    for (const Bound& b : steps_[i].bound)
+      most = std::max(most, b.tactic->workspace_bytes(s, steps_[i].rows ? rows : tokens));
+  }
+  return static_cast<int64_t>(most);
+}
+
 void Program::plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids,
                           const int32_t* positions) {
   memory_ = tokamak::plan_memory(plan(), tokens, rows);
@@ -292,23 +222,20 @@ void Program::plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids
     arena_ = backend_.allocate(static_cast<size_t>(memory_.bytes));
     arena_bytes_ = memory_.bytes;
   }
-  size_t most = 0;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const OpSignature s = plan().signature(plan().steps[i]);
-    for (const Bound& b : steps_[i].bound)
-      most = std::max(most, b.tactic->workspace_bytes(s, steps_[i].rows ? rows : tokens));
-  }
-  if (static_cast<int64_t>(most) > workspace_bytes_) {
+  if (const int64_t most = workspace_need(tokens, rows); most > workspace_bytes_) {
     workspace_.reset();
-    workspace_ = backend_.allocate(most);
-    workspace_bytes_ = static_cast<int64_t>(most);
+    workspace_ = backend_.allocate(static_cast<size_t>(most));
+    workspace_bytes_ = most;
   }
   launches_.clear();
   for (size_t i = 0; i < steps_.size(); ++i) {
     const PlanStep& step = plan().steps[i];
     BoundLaunch launch;
     for (size_t k = 0; k < step.inputs.size(); ++k) {
-      const std::span<const std::byte> weight = steps_[i].weights[k];
+      const std::string& layout = steps_[i].layouts[k];
+      const std::span<const std::byte> weight =
+          layout.empty() ? std::span<const std::byte>()
+                         : weights_.at(plan().values[step.inputs[k]].base, layout);
       launch.in.push_back(weight.data() ? Operand{const_cast<std::byte*>(weight.data()), 0}
                                         : operand(step.inputs[k]));
       if (weight.data() && streams(step.op)) launch.streams.push_back(weight);

@@ -9,13 +9,18 @@
 #include "backend/backend.h"
 #include "engine/engine_file.h"
 #include "engine/memory_plan.h"
+#include "runtime/weight_store.h"
 
 namespace tokamak {
 
 class Program {
  public:
   // copy_weights: into device memory (huge pages) instead of using the mapping in place.
-  Program(Backend& backend, EngineFile& engine, bool copy_weights);
+  // other_layouts: those of devices that the engine may have been built for.
+  Program(Backend& backend, EngineFile& engine, bool copy_weights,
+          const LayoutLookup& other_layouts = {});
+  // Once, before the first plan_memory(): until then there is no weight in device memory.
+  void load_weights();
 
   const Plan& plan() const { return std::as_const(engine_).plan(); }
   int reselected_steps() const { return reselected_; }
@@ -37,8 +42,11 @@ class Program {
   bool is_row_step(size_t step) const { return steps_.at(step).rows; }
   int64_t arena_bytes() const { return arena_bytes_; }
   int64_t workspace_bytes() const { return workspace_bytes_; }
-  // Weights in memory of our own, in bytes: copied or packed anew.
-  int64_t repacked_bytes() const { return repacked_bytes_; }
+  int64_t weight_bytes() const { return weights_.bytes(); }  // as the steps want them
+  // Of these in memory of our own: copied or packed anew.
+  int64_t repacked_bytes() const { return weights_.own_bytes(); }
+  // What plan_memory() will allocate for steps of so many tokens and rows.
+  int64_t workspace_need(int64_t tokens, int64_t rows) const;
 
  private:
   struct Bound {  // one tactic of one step
@@ -47,9 +55,9 @@ class Program {
     const Kernel* kernel;
   };
   struct Step {
-    bool rows;                                        // its bucket follows from the rows of logits
-    std::vector<Bound> bound;                         // ascending buckets
-    std::vector<std::span<const std::byte>> weights;  // per input; empty for activations
+    bool rows;                         // its bucket follows from the rows of logits
+    std::vector<Bound> bound;          // ascending buckets
+    std::vector<std::string> layouts;  // per input; empty for activations
   };
 
   struct Option;
@@ -61,8 +69,6 @@ class Program {
                      const OpSignature& signature) const;
   double packing_us(const PlanStep& step, const std::vector<std::string>& layouts) const;
   std::vector<TacticChoice> reselect(const PlanStep& step, const OpSignature& signature) const;
-  std::span<const std::byte> weight(int32_t weight, const std::string& layout);
-  void copy_all_weights();
   const Bound& choice(const Step& step, int64_t tokens, int64_t rows) const;
 
   Backend& backend_;
@@ -70,15 +76,14 @@ class Program {
   const bool deterministic_;
   std::vector<Step> steps_;
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;  // tactic and signature
-  std::map<std::pair<int32_t, std::string>, std::span<const std::byte>> weights_;
-  std::vector<Backend::Buffer> own_weights_;
+  WeightStore weights_;
   std::vector<BoundLaunch> launches_;
   MemoryPlan memory_;
   Backend::Buffer arena_, workspace_;
   std::map<int32_t, const std::byte*> inputs_;
   const int32_t *token_ids_ = nullptr, *positions_ = nullptr;
   size_t first_row_step_ = 0;  // from here on all steps are row steps
-  int64_t arena_bytes_ = 0, workspace_bytes_ = 0, repacked_bytes_ = 0;
+  int64_t arena_bytes_ = 0, workspace_bytes_ = 0;
   int reselected_ = 0;
   std::pair<int64_t, int64_t> current_{-1, -1};  // buckets that launches_ is set for
 };

@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_tactic.h"
 #include "backend/cuda/limits.h"
 #include "backend/cuda/registry.h"
+#include "backend/cuda/upload.h"
 #include "backend/cuda/sampling/sampler.h"
 #include "backend/cuda_plugin.h"
 
@@ -45,7 +46,8 @@ cudaDeviceProp open_device(int device) {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaOptions& options) : offline_(options.offline) {
+  explicit CudaBackend(const CudaOptions& options)
+      : offline_(options.offline), device_(options.device) {
     CudaTarget target;
     if (offline_) {
       target.sm = options.sm;
@@ -101,14 +103,24 @@ class CudaBackend final : public Backend {
            left >> 20, total >> 20);
     }
     cuda_check(status, "cudaMalloc");
+    use_.allocated += bytes;
+    use_.peak = std::max(use_.peak, use_.allocated);
     return Buffer(static_cast<std::byte*>(p), Deleter{this, bytes});
   }
-  void release(std::byte* p, size_t) override {
+  void release(std::byte* p, size_t bytes) override {
     cudaPointerAttributes a{};
-    if (cudaPointerGetAttributes(&a, p) == cudaSuccess && a.type == cudaMemoryTypeHost)
+    if (cudaPointerGetAttributes(&a, p) == cudaSuccess && a.type == cudaMemoryTypeHost) {
       cudaFreeHost(p);
-    else
-      cudaFree(p);
+      return;
+    }
+    cudaFree(p);
+    use_.allocated -= bytes;
+  }
+  std::optional<MemoryUse> memory_use() const override {
+    if (offline_) return std::nullopt;
+    MemoryUse use = use_;
+    TOKAMAK_CUDA(cudaMemGetInfo(&use.free, &use.total));
+    return use;
   }
   Buffer allocate_shared(size_t bytes) override {
     need_device();
@@ -126,6 +138,12 @@ class CudaBackend final : public Backend {
   }
   void copy_out(std::byte* host, const std::byte* device, size_t bytes) override {
     copy(host, device, bytes);
+  }
+  void fill(std::span<const Piece> pieces,
+            const std::function<void(size_t, std::byte*)>& write) override {
+    need_device();
+    synchronize();
+    upload_pieces(device_, pieces, write);
   }
   void run(std::span<const BoundLaunch> launches, std::byte* workspace, const StepContext& step,
            std::span<double> times_us) override;
@@ -148,6 +166,8 @@ class CudaBackend final : public Backend {
   }
 
   const bool offline_;
+  const int device_;
+  MemoryUse use_;
   DeviceProperties properties_;
   CudaRegistry registry_;
   std::array<std::vector<const Tactic*>, kOpCount> by_op_;
@@ -248,9 +268,7 @@ void CudaBackend::replay(const Recording& recording) {
 // Host threads: packing happens there.
 void CudaBackend::parallel(const std::function<void(int, int)>& fn) {
   const int n = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 16);
-  std::vector<std::jthread> threads;
-  for (int i = 1; i < n; ++i) threads.emplace_back([&fn, i, n] { fn(i, n); });
-  fn(0, n);
+  run_on_threads(n, [&](int i) { fn(i, n); });
 }
 
 }  // namespace
