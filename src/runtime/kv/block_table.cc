@@ -51,6 +51,19 @@ bool BlockTable::append(int32_t n, Copy* copy) {
   return true;
 }
 
+void BlockTable::adopt(std::span<const int32_t> blocks) {
+  TOKAMAK_ASSERT(tokens_ == 0);
+  blocks_.assign(blocks.begin(), blocks.end());
+  tokens_ = static_cast<int32_t>(blocks.size()) * block_size_;
+}
+
+void BlockTable::replace(size_t index, int32_t block) {
+  if (blocks_.at(index) == block) return;
+  pool_->retain(block);
+  pool_->release(blocks_[index]);
+  blocks_[index] = block;
+}
+
 void BlockTable::truncate(int32_t tokens) {
   TOKAMAK_ASSERT(tokens >= 0 && tokens <= tokens_);
   tokens_ = tokens;

@@ -28,6 +28,10 @@ class BlockTable {
   bool append(int32_t n, Copy* copy);
   // Appending up to so many blocks allocates no memory for the table itself.
   void reserve(int64_t blocks) { blocks_.reserve(static_cast<size_t>(blocks)); }
+  // Begins an empty table with full blocks, whose references become its own.
+  void adopt(std::span<const int32_t> blocks);
+  // A full block of equal content in place of the one at `index`.
+  void replace(size_t index, int32_t block);
   // Drops tokens from the end.
   void truncate(int32_t tokens);
   // A second sequence over the same blocks.

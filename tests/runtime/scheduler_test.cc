@@ -1,0 +1,253 @@
+// The scheduler over a simulated KV cache and model: whatever the policies, chunks, preemptions and
+// shared prefixes, each request gets the tokens that it gets alone, each token reads the KV that
+// its own history wrote, and no block is lost.
+#include "runtime/scheduler/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/error.h"
+
+namespace tokamak {
+namespace {
+
+using ::testing::HasSubstr;
+
+// What a slot of the cache holds: the history of its token, as a hash.
+uint64_t after(uint64_t history, int32_t token) {
+  return (history ^ static_cast<uint64_t>(token + 1)) * 0x9E3779B97F4A7C15u ^ history >> 23;
+}
+int32_t next_token(uint64_t history) { return static_cast<int32_t>(history >> 40) & 31; }
+
+std::vector<int32_t> alone(const SchedulerRequest& r) {
+  uint64_t h = r.cache_salt;
+  for (const int32_t t : r.prompt) h = after(h, t);
+  std::vector<int32_t> out;
+  for (int64_t i = 0; i < r.max_tokens; ++i) {
+    out.push_back(next_token(h));
+    h = after(h, out.back());
+  }
+  return out;
+}
+
+class Simulation {
+ public:
+  Simulation(const SchedulerOptions& options, int32_t blocks)
+      : options_(options),
+        pool_(blocks),
+        kv_(static_cast<size_t>(blocks) * static_cast<size_t>(options.block_size)),
+        scheduler_(options, pool_) {}
+
+  RequestId add(const SchedulerRequest& r) {
+    const RequestId id = scheduler_.add(r);
+    wanted_[id] = r;
+    return id;
+  }
+  void cancel(RequestId id) {
+    scheduler_.remove(id);
+    wanted_.erase(id);
+  }
+  bool busy() const { return !wanted_.empty(); }
+  Scheduler& scheduler() { return scheduler_; }
+  BlockPool& pool() { return pool_; }
+  std::vector<RequestId> ids() const {
+    std::vector<RequestId> out;
+    for (const auto& [id, r] : wanted_) out.push_back(id);
+    return out;
+  }
+
+  // Runs a step; checks what it reads and writes; takes finished requests away.
+  void step(double now = 0) {
+    const Schedule s = scheduler_.next(now);
+    for (const RequestId id : s.expired) wanted_.erase(id);
+    for (const auto& [from, to] : s.copies)
+      std::copy_n(slot(from, 0), options_.block_size, slot(to, 0));
+    int64_t tokens = 0;
+    std::vector<int32_t> sampled;
+    for (const ScheduledPart& p : s.parts) tokens += run(p, sampled);
+    EXPECT_LE(tokens, options_.max_num_tokens);
+    EXPECT_LE(static_cast<int64_t>(s.parts.size()), options_.max_batch_size);
+    if (!wanted_.empty()) {
+      EXPECT_FALSE(s.parts.empty()) << "nothing runs, yet requests wait";
+    }
+    scheduler_.done(s, sampled);
+    for (const ScheduledPart& p : s.parts) {
+      if (!p.samples || !scheduler_.finished(p.id)) continue;
+      const auto out = scheduler_.output(p.id);
+      EXPECT_EQ(std::vector<int32_t>(out.begin(), out.end()), alone(wanted_.at(p.id)));
+      cancel(p.id);
+    }
+  }
+
+ private:
+  std::vector<uint64_t>::iterator slot(int32_t block, int32_t at) {
+    return kv_.begin() + int64_t{block} * options_.block_size + at;
+  }
+  int64_t run(const ScheduledPart& p, std::vector<int32_t>& sampled) {
+    const SchedulerRequest& r = wanted_.at(p.id);
+    std::vector<int32_t> all = r.prompt;
+    const auto out = scheduler_.output(p.id);
+    all.insert(all.end(), out.begin(), out.end());
+    const auto count = static_cast<int32_t>(p.tokens.size());
+    EXPECT_GT(count, 0);
+    uint64_t h = r.cache_salt;
+    for (int32_t i = 0; i < p.begin + count; ++i) {
+      h = after(h, all.at(i));
+      const auto at = slot(p.blocks[i / options_.block_size], i % options_.block_size);
+      if (i >= p.begin) {
+        EXPECT_EQ(p.tokens[i - p.begin], all[i]);
+        *at = h;
+      }
+      EXPECT_EQ(*at, h) << "request " << p.id << " reads another's token at " << i;
+    }
+    if (p.samples) sampled.push_back(next_token(h));
+    return count;
+  }
+
+  const SchedulerOptions options_;
+  BlockPool pool_;
+  std::vector<uint64_t> kv_;
+  Scheduler scheduler_;
+  std::map<RequestId, SchedulerRequest> wanted_;
+};
+
+SchedulerRequest request(std::mt19937& random, int longest) {
+  SchedulerRequest r;
+  const int family = static_cast<int>(random() % 3);  // prompts of a family begin alike
+  const int length = 1 + static_cast<int>(random() % longest);
+  const int common = static_cast<int>(random() % (length + 1));
+  for (int i = 0; i < length; ++i)
+    r.prompt.push_back(i < common ? (family * 7 + i) % 32 : static_cast<int32_t>(random() % 32));
+  r.max_tokens = 1 + static_cast<int64_t>(random() % 20);
+  r.priority = static_cast<int32_t>(random() % 3);
+  r.cache_salt = random() % 2;
+  return r;
+}
+
+TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
+  int64_t preemptions = 0, reused = 0;
+  for (uint32_t seed = 0; seed < 10000; ++seed) {
+    std::mt19937 random(seed);
+    SchedulerOptions o;
+    o.block_size = 1 << random() % 4;
+    o.max_num_tokens = 1 + static_cast<int64_t>(random() % 40);
+    o.max_batch_size = 1 + static_cast<int64_t>(random() % 8);
+    o.capacity =
+        random() % 2 ? CapacityPolicy::max_utilization : CapacityPolicy::guaranteed_no_evict;
+    o.chunks = random() % 2 ? ChunkPolicy::equal_progress : ChunkPolicy::first_come_first_served;
+    o.reuse_prefixes = random() % 4 != 0;
+    const int longest = 30;
+    const int32_t least = (longest + 20 + o.block_size - 1) / o.block_size;
+    Simulation sim(o, least + static_cast<int32_t>(random() % (3 * least)));
+    int left = 1 + static_cast<int>(random() % 10), steps = 0;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    while (left > 0 || sim.busy()) {
+      if (left > 0 && random() % 3 == 0) {
+        sim.add(request(random, longest));
+        --left;
+      }
+      if (random() % 40 == 0 && sim.busy()) {
+        const auto ids = sim.ids();
+        sim.cancel(ids[random() % ids.size()]);
+      }
+      if (sim.busy()) sim.step();
+      ASSERT_LT(++steps, 20000) << "no progress";
+      if (HasFailure()) return;
+    }
+    const SchedulerStats stats = sim.scheduler().stats();
+    preemptions += stats.preemptions;
+    reused += stats.reused_tokens;
+    if (o.capacity == CapacityPolicy::guaranteed_no_evict) {
+      EXPECT_EQ(stats.preemptions, 0);
+    }
+    EXPECT_EQ(sim.pool().used_blocks(), sim.scheduler().prefixes().blocks());
+    sim.scheduler().prefixes().clear();
+    ASSERT_EQ(sim.pool().used_blocks(), 0) << "seed " << seed;
+  }
+  EXPECT_GT(preemptions, 100);
+  EXPECT_GT(reused, 1000);
+}
+
+TEST(Scheduler, SharesAPrefixWhileTheFirstRequestRuns) {
+  SchedulerOptions o;
+  o.block_size = 4;
+  Simulation sim(o, 100);
+  SchedulerRequest r;
+  for (int i = 0; i < 18; ++i) r.prompt.push_back(i);
+  r.max_tokens = 50;
+  sim.add(r);
+  sim.step();
+  const int32_t first = sim.pool().used_blocks();
+  for (int i = 0; i < 3; ++i) sim.add(r);
+  sim.step();
+  EXPECT_EQ(sim.scheduler().stats().reused_tokens, 3 * 16);
+  EXPECT_LE(sim.pool().used_blocks(), first + 3);
+  r.cache_salt = 1;
+  sim.add(r);
+  sim.step();
+  EXPECT_EQ(sim.scheduler().stats().reused_tokens, 3 * 16) << "another salt shares nothing";
+}
+
+TEST(Scheduler, PrioritiesDeadlinesAndTheQueue) {
+  SchedulerOptions o;
+  o.block_size = 4;
+  o.max_batch_size = 1;
+  o.max_queue_size = 3;
+  Simulation sim(o, 20);
+  SchedulerRequest r;
+  r.prompt = {1, 2, 3};
+  r.max_tokens = 2;
+  sim.add(r);
+  r.priority = 5;
+  const RequestId urgent = sim.add(r);
+  r.priority = 0;
+  r.deadline = 10;
+  const RequestId late = sim.add(r);
+  try {
+    sim.add(r);
+    FAIL() << "the queue holds 3";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("queue is full"));
+  }
+  const Schedule s = sim.scheduler().next(11);
+  ASSERT_EQ(s.parts.size(), 1u);
+  EXPECT_EQ(s.parts[0].id, urgent);
+  EXPECT_EQ(s.expired, std::vector<RequestId>{late});
+}
+
+TEST(Scheduler, RefusesWhatCanNeverRun) {
+  BlockPool pool(4);
+  SchedulerOptions o;
+  o.block_size = 4;
+  Scheduler scheduler(o, pool);
+  EXPECT_THROW(scheduler.add({}), Error);
+  try {
+    scheduler.add({std::vector<int32_t>(10), 8, 0, 0, {}});
+    FAIL() << "17 tokens do not fit into 16";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("5 KV blocks of 4 tokens, the cache has 4"));
+  }
+  EXPECT_EQ(scheduler.add({std::vector<int32_t>(10), 7, 0, 0, {}}), 1u);
+}
+
+TEST(Scheduler, PromptsShareAStepEqually) {
+  SchedulerOptions o;
+  o.max_num_tokens = 30;
+  o.chunks = ChunkPolicy::equal_progress;
+  o.reuse_prefixes = false;
+  Simulation sim(o, 20);
+  SchedulerRequest r;
+  r.prompt.assign(100, 1);
+  for (int i = 0; i < 3; ++i) sim.add(r);
+  sim.step();
+  sim.step();
+  sim.step();
+  const Schedule s = sim.scheduler().next(0);
+  ASSERT_EQ(s.parts.size(), 3u);
+  for (const ScheduledPart& p : s.parts) EXPECT_EQ(p.tokens.size(), 10u);
+}
+
+}  // namespace
+}  // namespace tokamak
