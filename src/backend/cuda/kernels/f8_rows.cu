@@ -1,0 +1,182 @@
+// A block of threads per row. A thread has units of 16 columns in registers while the largest is
+// found; four neighbours exchange theirs, so that each writes 16 bytes in the weights' order.
+#include <cuda_fp8.h>
+
+#include "backend/cuda/kernels/activate.cuh"
+#include "backend/cuda/kernels/any.cuh"
+#include "backend/cuda/kernels/f8_format.h"
+#include "backend/cuda/kernels/f8_rows.h"
+#include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/vector.cuh"
+
+namespace tokamak::cuda {
+namespace {
+
+constexpr int kUnit = 16;         // columns
+constexpr int kMaxThreads = 512;  // of a row
+constexpr float kLargestCode = 448, kLeast = 1e-30f;
+
+template <bool kVectors>
+__device__ inline void load_eight(const RowsArg& x, int64_t row, int64_t vector,
+                                  float (&f)[kVector]) {
+  if constexpr (kVectors) {
+    widen8(x.dtype, load8(x.dtype, vector_at(x, row, vector)), f);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) f[i] = at(x, row, vector * kVector + i);
+  }
+}
+
+__device__ inline uint32_t four_codes(float a, float b, float c, float d, float inverse) {
+  const auto pair = [&](float x, float y) -> uint32_t {
+    return __nv_cvt_float2_to_fp8x2(make_float2(x * inverse, y * inverse), __NV_SATFINITE,
+                                    __NV_E4M3);
+  };
+  return pair(a, b) | pair(c, d) << 16;
+}
+
+// Word t of lane q (of four) goes to word q of lane t.
+__device__ inline void exchange(uint32_t (&w)[4]) {
+  const int lane = threadIdx.x % 4;
+#pragma unroll
+  for (int step = 1; step < 4; step *= 2) {
+    const bool upper = lane & step;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i & step) continue;
+      const uint32_t give = upper ? w[i] : w[i | step];
+      const uint32_t take = __shfl_xor_sync(0xffffffffu, give, step);
+      (upper ? w[i] : w[i | step]) = take;
+    }
+  }
+}
+
+// U: units of a thread.
+template <int U, bool kVectors>
+__global__ __launch_bounds__(kMaxThreads) void quantize_kernel(RowsArg x, uint8_t* codes,
+                                                               float* scales) {
+  __shared__ float shared[32];
+  wait_for_previous();
+  let_next_start();
+  const int64_t row = blockIdx.x;
+  const int units = static_cast<int>(x.width / kUnit);
+  float f[U][2][kVector];
+  float largest = 0;
+#pragma unroll
+  for (int u = 0; u < U; ++u) {
+    const int unit = u * blockDim.x + threadIdx.x;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      if (unit < units) {
+        load_eight<kVectors>(x, row, int64_t{unit} * 2 + h, f[u][h]);
+      } else {
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) f[u][h][i] = 0;
+      }
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) largest = fmaxf(largest, fabsf(f[u][h][i]));
+    }
+  }
+  largest = block_reduce(largest, shared, [](float a, float b) { return fmaxf(a, b); });
+  const float inverse = largest < kLeast ? 0 : kLargestCode / largest;
+  if (threadIdx.x == 0) scales[row] = largest < kLeast ? 0 : largest / kLargestCode;
+#pragma unroll
+  for (int u = 0; u < U; ++u) {
+    const int unit = u * blockDim.x + threadIdx.x;
+    uint32_t w[4];
+#pragma unroll
+    for (int t = 0; t < 4; ++t)
+      w[t] = four_codes(f[u][0][2 * t], f[u][0][2 * t + 1], f[u][1][2 * t], f[u][1][2 * t + 1],
+                        inverse);
+    exchange(w);
+    if (unit < units)
+      reinterpret_cast<uint4*>(codes + row * x.width)[unit] = make_uint4(w[0], w[1], w[2], w[3]);
+  }
+}
+
+template <int U>
+void quantize_units(const RowsArg& x, uint8_t* codes, float* scales, cudaStream_t stream) {
+  const int64_t units = (x.width / kUnit + U - 1) / U;
+  const dim3 grid(static_cast<unsigned>(x.rows)),
+      block(static_cast<unsigned>((units + 31) / 32 * 32));
+  if (has_vectors(x))
+    launch_overlapped(quantize_kernel<U, true>, grid, block, 0, stream, x, codes, scales);
+  else
+    launch_overlapped(quantize_kernel<U, false>, grid, block, 0, stream, x, codes, scales);
+}
+
+template <bool kVectors>
+__global__ void finish_kernel(FinishArg f) {
+  wait_for_previous();
+  let_next_start();
+  const int64_t vectors = (f.y.width + kVector - 1) / kVector, all = f.y.rows * vectors;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < all;
+       i += int64_t{gridDim.x} * blockDim.x) {
+    const int64_t row = i / vectors, v = i % vectors;
+    if constexpr (kVectors) {
+      float a[kVector], other[kVector];
+      load_eight<true>(f.a, row, v, a);
+      if (f.bias.data) {
+        load_eight<true>(f.bias, 0, v, other);
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) a[j] += other[j];
+      }
+#pragma unroll
+      for (int j = 0; j < kVector; ++j) a[j] = apply(f.activation, a[j]);
+      if (f.b.data) {
+        load_eight<true>(f.b, row, v, other);
+        if (f.bias_b.data) {
+          float bias[kVector];
+          load_eight<true>(f.bias_b, 0, v, bias);
+#pragma unroll
+          for (int j = 0; j < kVector; ++j) other[j] += bias[j];
+        }
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) a[j] *= other[j];
+      }
+      if (f.residual.data) {
+        load_eight<true>(f.residual, row, v, other);
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) a[j] += other[j];
+      }
+      store8(f.y.dtype, vector_at(f.y, row, v), narrow8(f.y.dtype, a));
+    } else {
+      const int64_t end = v * kVector + kVector < f.y.width ? v * kVector + kVector : f.y.width;
+      for (int64_t c = v * kVector; c < end; ++c) {
+        float a = at(f.a, row, c);
+        if (f.bias.data) a += at(f.bias, 0, c);
+        a = apply(f.activation, a);
+        if (f.b.data) a *= at(f.b, row, c) + (f.bias_b.data ? at(f.bias_b, 0, c) : 0.f);
+        if (f.residual.data) a += at(f.residual, row, c);
+        put(f.y, row, c, a);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t stream) {
+  if (x.rows == 0) return;
+  const int64_t units = x.width / kUnit;
+  if (units <= kMaxThreads) return quantize_units<1>(x, codes, scales, stream);
+  if (units <= 2 * kMaxThreads) return quantize_units<2>(x, codes, scales, stream);
+  quantize_units<4>(x, codes, scales, stream);
+}
+
+void finish_linear(const FinishArg& f, cudaStream_t stream) {
+  const int64_t vectors = f.y.rows * ((f.y.width + kVector - 1) / kVector);
+  if (vectors == 0) return;
+  constexpr int64_t kThreads = 256, kMostBlocks = 132 * 16;
+  const int64_t blocks = (vectors + kThreads - 1) / kThreads;
+  const dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks));
+  bool aligned = true;
+  for (const RowsArg* r : {&f.a, &f.b, &f.bias, &f.bias_b, &f.residual, &f.y})
+    aligned = aligned && has_vectors(*r);
+  if (aligned)
+    launch_overlapped(finish_kernel<true>, grid, dim3(kThreads), 0, stream, f);
+  else
+    launch_overlapped(finish_kernel<false>, grid, dim3(kThreads), 0, stream, f);
+}
+
+}  // namespace tokamak::cuda

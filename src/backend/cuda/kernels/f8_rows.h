@@ -1,0 +1,19 @@
+// Rows of activations on their way into and out of a product of FP8 numbers.
+#pragma once
+#include "backend/cuda/kernels/reference.h"
+
+namespace tokamak::cuda {
+
+// Each row of x to e4m3 codes [rows, width], in the order of f8_format.h, and its scale: its
+// largest magnitude over 448. The width is a multiple of F8Format::kColumns.
+void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t stream);
+
+// What follows a product that is in memory:  y = activation(a + bias) [* (b + bias_b)] + residual.
+// Null data: not there.
+struct FinishArg {
+  RowsArg a, b, bias, bias_b, residual, y;
+  MapKind activation = MapKind::copy;
+};
+void finish_linear(const FinishArg& f, cudaStream_t stream);
+
+}  // namespace tokamak::cuda
