@@ -37,7 +37,12 @@ struct LLMOptions {
   bool deterministic = false;
   int64_t max_num_tokens = 0;       // tokens of one step; 0: the engine's limit
   std::string weights = "auto";     // map the engine file, copy it into huge pages, or auto
-  int64_t kv_cache_tokens = 0;      // room in the KV cache; 0: as much as the requests need
+  // Room in the KV cache; 0: as much as the requests need, on a GPU this part of the memory that
+  // weights and activations leave.
+  int64_t kv_cache_tokens = 0;
+  double kv_cache_free_gpu_mem_fraction = 0.9;
+  // Called with a table of what will be allocated on a GPU, before it is.
+  std::function<void(const std::string& table)> on_memory_plan;
   std::filesystem::path cache_dir;  // empty: $XDG_CACHE_HOME/tokamak
   std::string debug_tensors;        // glob over value names, kept as debug outputs and …
   std::filesystem::path debug_dir;  // … written as DIR/step{N}/NAME.npy

@@ -19,8 +19,12 @@ namespace {
 
 constexpr uint64_t kRandomSeed = 1;
 
-BuildLimits make_limits(const BuildOptions& o, const ModelConfig& config) {
+BuildLimits make_limits(const BuildOptions& o, const ModelConfig& config, const Backend& backend) {
   BuildLimits l;
+  if (!backend.in_host_memory()) {  // a device that is made for many tokens at once
+    l.max_batch_size = 64;
+    l.max_num_tokens = 8192;
+  }
   const auto set = [](int64_t& field, int64_t value) { field = value != 0 ? value : field; };
   if (config.max_position_embeddings > 0)
     l.max_seq_len = std::min(l.max_seq_len, config.max_position_embeddings);
@@ -62,7 +66,7 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
     fail("'{}' is split for {} ranks; this backend runs one (convert with --tp_size 1 --pp_size 1)",
          options.checkpoint_dir.string(), config.mapping.world_size());
   CompileOptions compile;
-  compile.limits = make_limits(options, config);
+  compile.limits = make_limits(options, config, backend);
   compile.kv_dtype = kv_dtype(options, config);
   compile.tune = options.tuning;
   compile.activation_bits = options.activation_bits;
@@ -130,8 +134,25 @@ CompileReport build_random(const std::filesystem::path& model_config, DType weig
   return build_into(options, config, backend, *source, lookup);
 }
 
+namespace {
+
+// Without a GPU an engine for one can still be built, by estimates: it is tuned where it is opened.
+std::unique_ptr<Backend> backend_to_build_for(const BuildOptions& o) {
+  if (o.device != "cuda") return make_backend(o.device, o.workers);
+  try {
+    return load_cuda_backend();
+  } catch (const Error& e) {
+    if (o.tuning) fail("{} (--no_tuning builds an engine without a GPU)", e.what());
+    auto backend = load_cuda_backend({.offline = true});
+    log::warning("{}; the engine will be tuned where it is opened", e.what());
+    return backend;
+  }
+}
+
+}  // namespace
+
 CompileReport build(const BuildOptions& options) {
-  const auto backend = make_backend(options.device, options.workers);
+  const auto backend = backend_to_build_for(options);
   return build(options, *backend);
 }
 

@@ -5,9 +5,11 @@
 #include <optional>
 
 #include "api/build.h"
+#include "api/cache_dir.h"
 #include "api/debug_dump.h"
 #include "api/generation_config.h"
 #include "api/model_cache.h"
+#include "api/other_device.h"
 #include "api/text_stream.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -49,14 +51,23 @@ std::optional<std::string> find_chat_template(const fs::path& directory) {
   return std::nullopt;
 }
 
-SessionOptions session_options(const LLMOptions& o) {
+SessionOptions session_options(const LLMOptions& o, const fs::path& engine, Backend& backend) {
   SessionOptions s;
   s.max_num_tokens = o.max_num_tokens;
   s.kv_tokens = o.kv_cache_tokens;
+  s.kv_memory_fraction = o.kv_cache_free_gpu_mem_fraction;
+  if (o.on_memory_plan)
+    s.on_memory_plan = [f = o.on_memory_plan](const MemoryNeed& need) { f(need.table()); };
   s.deterministic = o.deterministic;
   if (o.weights != "auto" && o.weights != "map" && o.weights != "copy")
     fail("weights '{}': known: auto, map, copy", o.weights);
   if (o.weights != "auto") s.copy_weights = o.weights == "copy";
+  s.other_layouts = other_layouts(backend);
+  if (o.tuning && needs_tuning(read_engine_config(engine), backend))
+    s.prepare = [&backend, layouts = s.other_layouts, cache = cache_dir(o.cache_dir)](
+                    EngineFile& file, const EngineConfig& config) {
+      tune_again(file, config, backend, layouts, cache / "timing.cache");
+    };
   return s;
 }
 
@@ -67,7 +78,7 @@ struct LLM::Impl {
       : options(std::move(o)),
         backend(make_backend(options.device, options.workers)),
         directory(engine_of(model, options, *backend)),
-        session(directory, *backend, session_options(options)),
+        session(directory, *backend, session_options(options, directory, *backend)),
         decode_loop(session),
         config(ModelConfig::from_json(session.config().pretrained,
                                       (directory / "config.json").string())),

@@ -4,9 +4,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "base/error.h"
@@ -16,13 +18,14 @@
 #include "cli/quant_options.h"
 #include "cli/random_model.h"
 #include "formats/model_config.h"
+#include "runtime/session.h"
 
 namespace tokamak::cli {
 namespace {
 
 struct BenchOptions {
   ModelOptions model;
-  std::string batch_size = "1", input_output_len = "128,128", model_config, qformat;
+  std::string batch_size = "1", input_output_len = "128,128", model_config, qformat, cases;
   QuantOptions quantization;
   bool random_weights = false, json = false;
   int warm_up = 1, num_runs = 5;
@@ -58,6 +61,14 @@ std::vector<int64_t> numbers(const std::string& text, char separator, const char
 
 std::vector<Case> cases_of(const BenchOptions& o) {
   std::vector<Case> cases;
+  if (!o.cases.empty()) {
+    for (const std::string& one : CLI::detail::split(o.cases, ';')) {
+      const auto n = numbers(one, ',', "--cases");
+      if (n.size() != 3) fail("--cases takes BATCH,INPUT,OUTPUT;…, found '{}'", one);
+      cases.push_back({n[0], n[1], n[2]});
+    }
+    return cases;
+  }
   for (const int64_t batch : numbers(o.batch_size, ';', "--batch_size"))
     for (const std::string& pair : CLI::detail::split(o.input_output_len, ';')) {
       const auto lengths = numbers(pair, ',', "--input_output_len");
@@ -107,6 +118,24 @@ double peak_memory_gb() {
   return usage.ru_maxrss * 1024.0 / 1e9;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Of a GPU, so far: what was planned (with the KV cache), what this program asked for at most, and
+// what is in use beside it: the driver's context, kernels, graphs, other programs.
+struct GpuMemory {
+  double planned_gb = 0, allocated_gb = 0, beside_gb = 0;
+};
+
+std::optional<GpuMemory> gpu_memory(LLM& llm) {
+  const auto use = llm.session().backend().memory_use();
+  if (!use) return std::nullopt;
+  return GpuMemory{static_cast<double>(llm.session().memory().total()) / 1e9,
+                   static_cast<double>(use->peak) / 1e9,
+                   static_cast<double>(use->total - use->free - use->allocated) / 1e9};
+}
+
 Json to_json(const Result& r) {
   return {{"batch_size", r.c.batch},
           {"input_length", r.c.input},
@@ -141,13 +170,21 @@ int bench(const BenchOptions& o) {
     fail("--random_weights and --model_config FILE go together");
   if (!o.random_weights && !o.qformat.empty())
     fail("--qformat is for --random_weights; a model has its own (tokamak quantize)");
+  const auto start = std::chrono::steady_clock::now();
   ModelOptions model = o.model;
   if (o.random_weights) {
     const QuantRecipe recipe = o.qformat.empty() ? QuantRecipe{} : o.quantization.recipe(o.qformat);
     model.model = random_model(o.model_config, model.llm, recipe).string();
   }
   const std::vector<Case> cases = cases_of(o);
+  const double built_s = seconds_since(start);
+  model.llm.on_memory_plan = [](const std::string& table) {
+    std::fprintf(stderr, "GPU memory:\n%s", table.c_str());
+  };
   LLM llm(model.path(), model.llm);
+  const double opened_s = seconds_since(start) - built_s;
+  std::fprintf(stderr, "ready after %.1f s: build %.1f s, open %.1f s\n", built_s + opened_s,
+               built_s, opened_s);
   Json all = Json::array();
   for (const Case& c : cases) {
     const Result r = measure(llm, c, o);
@@ -162,11 +199,26 @@ int bench(const BenchOptions& o) {
         r.prefill_tokens_per_s(), r.decode_tokens_per_s(), peak_memory_gb());
     std::fflush(stdout);
   }
-  if (o.json)
-    std::puts(
-        Json{{"model", model.path()}, {"cases", all}, {"formulas", formulas()}}.dump(2).c_str());
-  else
+  const auto gpu = gpu_memory(llm);
+  if (o.json) {
+    Json j = {{"model", model.path()},
+              {"cases", all},
+              {"formulas", formulas()},
+              {"build_s", built_s},
+              {"open_s", opened_s}};
+    if (gpu)
+      j["gpu_memory"] = {{"planned_gb", gpu->planned_gb},
+                         {"allocated_gb", gpu->allocated_gb},
+                         {"beside_gb", gpu->beside_gb}};
+    std::puts(j.dump(2).c_str());
+  } else {
+    if (gpu)
+      std::printf(
+          "GPU memory: planned %.2f GB, allocated %.2f GB at most; %.2f GB in use beside it "
+          "(context, kernels, graphs)\n",
+          gpu->planned_gb, gpu->allocated_gb, gpu->beside_gb);
     print_formulas();
+  }
   return 0;
 }
 
@@ -179,6 +231,7 @@ Run declare_bench(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--input_output_len", o->input_output_len, "Length pairs, e.g. \"128,128;512,64\"")
       ->capture_default_str();
+  app.add_option("--cases", o->cases, "BATCH,INPUT,OUTPUT;… instead of all pairs of the two");
   app.add_flag("--random_weights", o->random_weights,
                "Make weights for --model_config instead of a model");
   app.add_option("--model_config", o->model_config, "HF config.json of the shape");

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "api/build.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/topology.h"
@@ -18,6 +19,7 @@ namespace {
 
 struct DevicesOptions {
   bool measure = false, json = false;
+  std::string device = "cpu";
 };
 
 OrderedJson level_json(std::string_view level, const std::string& missing) {
@@ -143,7 +145,47 @@ void print_table(const OrderedJson& j) {
   if (j.contains("limits")) print_limits(j["limits"]);
 }
 
+OrderedJson describe_gpu(Backend& backend, bool measure) {
+  const DeviceProperties& p = backend.properties();
+  const auto use = backend.memory_use();
+  OrderedJson j = {{"backend", backend.name()},
+                   {"name", p.name},
+                   {"key", p.key},
+                   {"isa", p.isa},
+                   {"memory_bytes", p.memory_bytes},
+                   {"free_bytes", use ? use->free : 0}};
+  if (measure) {
+    const DeviceLimits l = backend.measure_limits();
+    j["limits"] = {{"read_gb_s", l.read_gb_s},
+                   {"f32_gflop_s", l.f32_gflop_s},
+                   {"bf16_gflop_s", l.bf16_gflop_s}};
+  }
+  return j;
+}
+
+void print_gpu(const OrderedJson& j) {
+  const auto gib = [&](const char* field) { return j[field].get<double>() / (1u << 30); };
+  fmt::print("Device 0: {}\n", j["name"].get<std::string>());
+  row("backend", j["backend"]);
+  row("architecture", j["isa"]);
+  row("memory", fmt::format("{:.1f} GiB, {:.1f} free", gib("memory_bytes"), gib("free_bytes")));
+  if (!j.contains("limits")) return;
+  fmt::print("Measured\n");
+  row("memory read", fmt::format("{:.1f} GB/s", j["limits"]["read_gb_s"].get<double>()));
+  row("float32", fmt::format("{:.0f} GFLOP/s", j["limits"]["f32_gflop_s"].get<double>()));
+  row("bfloat16", fmt::format("{:.0f} GFLOP/s", j["limits"]["bf16_gflop_s"].get<double>()));
+}
+
 int run_devices(const DevicesOptions& o) {
+  if (o.device != "cpu") {
+    const auto backend = make_backend(o.device, 0);
+    const OrderedJson device = describe_gpu(*backend, o.measure);
+    if (o.json)
+      fmt::print("{}\n", OrderedJson{{"devices", OrderedJson::array({device})}}.dump(2));
+    else
+      print_gpu(device);
+    return 0;
+  }
   const auto backend = make_cpu_backend();
   const OrderedJson device = describe(*backend, o.measure);
   if (o.json)
@@ -158,6 +200,7 @@ int run_devices(const DevicesOptions& o) {
 Run declare_devices(CLI::App& app) {
   auto o = std::make_shared<DevicesOptions>();
   app.add_flag("--measure", o->measure, "Measure read bandwidth and peak arithmetic (a second)");
+  app.add_option("--device", o->device, "cpu or cuda")->capture_default_str();
   app.add_flag("--json", o->json, "JSON instead of a table");
   return [o] { return run_devices(*o); };
 }

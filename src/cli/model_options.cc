@@ -72,6 +72,13 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
   app.add_option("--max_num_tokens", o.llm.max_num_tokens,
                  "Tokens of one step; longer prompts run in chunks; 0: the engine's limit")
       ->capture_default_str();
+  app.add_option("--kv_cache_tokens", o.llm.kv_cache_tokens,
+                 "Room in the KV cache; 0: as the requests need, on a GPU a part of its memory")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--kv_cache_free_gpu_mem_fraction", o.llm.kv_cache_free_gpu_mem_fraction,
+                 "That part: of what weights and activations leave")
+      ->capture_default_str();
   app.add_option("--cache_dir", o.llm.cache_dir, "Where --model builds; default ~/.cache/tokamak");
 }
 

@@ -27,11 +27,13 @@ int64_t embedding_rows(const Plan& plan) {
   return rows;
 }
 
-EngineFile open_language_model(const std::filesystem::path& path, bool deterministic) {
+EngineFile open_language_model(const std::filesystem::path& path, const EngineConfig& config,
+                               const SessionOptions& options) {
   EngineFile engine = EngineFile::open(path);
   if (is_network(engine.plan()) || engine.plan().logits < 0)
     fail("'{}' holds a network with inputs of its own, not a language model", path.string());
-  if (deterministic) set_deterministic(engine.plan());
+  if (options.deterministic) set_deterministic(engine.plan());
+  if (options.prepare) options.prepare(engine, config);
   return engine;
 }
 
@@ -40,11 +42,12 @@ EngineFile open_language_model(const std::filesystem::path& path, bool determini
 Session::Session(const std::filesystem::path& engine_dir, Backend& backend, SessionOptions options)
     : backend_(backend),
       config_(read_engine_config(engine_dir)),
-      engine_(open_language_model(engine_path(engine_dir, 0), options.deterministic)),
+      engine_(open_language_model(engine_path(engine_dir, 0), config_, options)),
       options_(options),
       program_(backend, engine_,
                !backend.in_host_memory() ||
-                   options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes)),
+                   options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes),
+               options.other_layouts),
       kv_(backend, engine_.plan(),
           options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize),
       scratch_(pool_, kv_.block_size()),
@@ -52,23 +55,21 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
   if (plan().logits < 0)
     fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
   note_other_device(engine_dir);
-  program_.load_weights();
   vocab_ = columns(plan().values[plan().logits].type);
   max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
   const int64_t logits = backend.sampler() ? kDeviceLogitBytes : kLogitBytes;
   max_rows_ = std::clamp<int64_t>(logits / (vocab_ * 4), 1, max_tokens_);
-  size_buffers(std::min(config_.limits.max_batch_size, max_rows_), config_.limits.max_batch_size,
-               1);
-  if (options.kv_tokens > 0)
-    need_blocks((options.kv_tokens + kv_.block_size() - 1) / kv_.block_size());
+  open_memory();
 }
 
 // One notice when the engine was tuned for another machine or ISA level.
 void Session::note_other_device(const std::filesystem::path& engine_dir) const {
+  if (options_.prepare) return;  // who did that has said so
   const DeviceProperties& here = backend_.properties();
   const int other = program_.reselected_steps();
   const bool as_built = config_.deterministic || !options_.deterministic;
-  if (config_.isa == here.isa && (other == 0 || !as_built)) return;
+  const bool same = backend_.in_host_memory() || config_.device == here.name;
+  if (config_.isa == here.isa && same && (other == 0 || !as_built)) return;
   log::warning(
       "engine '{}' was built for {} ({}), this is {} ({}): {} of {} steps use other "
       "tactics; build it again for full speed",
@@ -83,7 +84,7 @@ MemoryNeed Session::memory() const {
   m.kv_tokens = int64_t{kv_.blocks()} * kv_.block_size();
   m.activations = program_.arena_bytes();
   m.workspace = program_.workspace_bytes();
-  m.weights = weight_bytes(plan());
+  m.weights = program_.weight_bytes();
   m.kv_per_token = kv_bytes_per_token(plan());
   m.kv_dtype = kv_dtype_name(plan().kv_dtype);
   return m;
@@ -146,11 +147,10 @@ void Session::need_blocks(int64_t blocks) {
   const int64_t missing = blocks - pool_.free_blocks();
   if (missing <= 0) return;
   const int64_t size = kv_.block_size(), used = pool_.used_blocks();
-  if (options_.kv_tokens > 0 && pool_.size() > 0)
-    fail(
-        "the KV cache is full: {} of {} tokens are in use and {} more are wanted "
-        "(--kv_cache_tokens)",
-        used * size, pool_.size() * size, blocks * size);
+  if (pool_.size() > 0 && (options_.kv_tokens > 0 || !backend_.in_host_memory()))
+    fail("the KV cache is full: {} of {} tokens are in use and {} more are wanted ({})",
+         used * size, pool_.size() * size, blocks * size,
+         options_.kv_tokens > 0 ? "--kv_cache_tokens" : "--kv_cache_free_gpu_mem_fraction");
   if (int64_t{pool_.size()} + missing > (int64_t{1} << 30) / size)
     fail("a KV cache of {} tokens is more than this program can address",
          (pool_.size() + missing) * size);

@@ -25,14 +25,22 @@ inline constexpr int64_t kCopyWeightBytes = int64_t{256} << 20;
 
 struct SessionOptions {
   int64_t max_num_tokens = 0;  // tokens of one launch of the plan; 0: as the engine was built
-  int64_t kv_tokens = 0;       // fixed room in the KV cache; 0: grows with what is asked for
+  // Fixed room in the KV cache; 0: grows with what is asked for, on devices with memory of their
+  // own all of it at once: this part of what weights and activations leave.
+  int64_t kv_tokens = 0;
+  double kv_memory_fraction = 0.9;
   int32_t kv_block_size = 0;   // 0: the default of engine/kv_layout.h
   // Into memory of our own, in huge pages, instead of the engine's mapping: a slower start, faster
   // decoding. Empty: from kCopyWeightBytes on.
-  std::optional<bool> copy_weights;
+  std::optional<bool> copy_weights = {};
   // A token's logits do not depend on other sequences, chunks or workers, bit for bit. Engines that
   // were not built so get other tactics where theirs cannot.
   bool deterministic = false;
+  LayoutLookup other_layouts = {};  // of devices that the engine may have been built for
+  // Called with the engine before its tactics are bound: may write other choices into the plan.
+  std::function<void(EngineFile&, const EngineConfig&)> prepare = {};
+  // Called with what will be allocated, before it is (devices with memory of their own).
+  std::function<void(const MemoryNeed&)> on_memory_plan = {};
 };
 
 enum class WantLogits : uint8_t { none, last, all };
@@ -127,6 +135,8 @@ class Session {
   struct Chunk {
     int32_t tokens = 0, rows = 0, sequences = 0;
   };
+  void open_memory();
+  MemoryNeed plan_device_memory(int64_t rows, size_t free_bytes) const;
   void note_other_device(const std::filesystem::path& engine_dir) const;
   void check_inputs(std::span<const SequenceInput> inputs) const;
   void append_kv(std::span<const SequenceInput> inputs);

@@ -46,9 +46,11 @@ class FamilyLogits : public testing::TestWithParam<std::string> {};
 
 TEST_P(FamilyLogits, Float32EqualsTransformers) {
   const test::TempDir cache("family_logits");
-  LLM llm(
-      data(GetParam()),
-      {.dtype = "float32", .kv_cache_dtype = "float32", .tuning = false, .cache_dir = cache.path});
+  LLM llm(data(GetParam()), {.device = test::device(),
+                             .dtype = "float32",
+                             .kv_cache_dtype = "float32",
+                             .tuning = false,
+                             .cache_dir = cache.path});
   const Difference d = compare(llm, SafetensorsFile(data(GetParam()) / "reference.safetensors"));
   EXPECT_EQ(d.rows, 23 + 61);
   EXPECT_LE(d.largest, 2e-4);
@@ -57,7 +59,8 @@ TEST_P(FamilyLogits, Float32EqualsTransformers) {
 
 TEST_P(FamilyLogits, ChunkedPrefillChangesNothing) {
   const test::TempDir cache("family_chunks");
-  LLM llm(data(GetParam()), {.dtype = "float32",
+  LLM llm(data(GetParam()), {.device = test::device(),
+                             .dtype = "float32",
                              .kv_cache_dtype = "float32",
                              .tuning = false,
                              .max_num_tokens = 7,
@@ -73,7 +76,9 @@ TEST_P(FamilyLogits, ChunkedPrefillChangesNothing) {
 
 TEST_P(FamilyLogits, Bfloat16IsClose) {
   const test::TempDir cache("family_bf16");
-  LLM llm(data(GetParam()), {.dtype = "bfloat16", .tuning = false, .cache_dir = cache.path});
+  LLM llm(
+      data(GetParam()),
+      {.device = test::device(), .dtype = "bfloat16", .tuning = false, .cache_dir = cache.path});
   const Difference d = compare(llm, SafetensorsFile(data(GetParam()) / "reference.safetensors"));
   EXPECT_LE(d.largest, 0.15);  // logits have a standard deviation of about one
   EXPECT_GE(d.same_top, d.rows * 9 / 10);

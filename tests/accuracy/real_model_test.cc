@@ -42,6 +42,7 @@ class RealModel : public testing::TestWithParam<Model> {
   LLM open(LLMOptions options) {
     options.cache_dir = cache_.path;
     options.tuning = false;
+    options.device = test::device();
     return LLM(test::real_model(GetParam().variable), options);
   }
   test::TempDir cache_{"real_model"};

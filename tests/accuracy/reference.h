@@ -13,8 +13,16 @@
 
 namespace tokamak::test {
 
+// A build that was carried to another machine finds its data by TOKAMAK_TEST_DATA_DIR.
 inline std::filesystem::path data(const std::string& name) {
-  return std::filesystem::path(TOKAMAK_TEST_DATA) / "models" / name;
+  const char* folder = std::getenv("TOKAMAK_TEST_DATA_DIR");
+  return std::filesystem::path(folder ? folder : TOKAMAK_TEST_DATA) / "models" / name;
+}
+
+// Where the engines run: TOKAMAK_TEST_DEVICE, else the CPU.
+inline std::string device() {
+  const char* device = std::getenv("TOKAMAK_TEST_DEVICE");
+  return device ? device : "cpu";
 }
 
 // Real models come with ./dev test, which fetches them and names them in the environment.
