@@ -27,7 +27,7 @@ struct BenchOptions {
   ModelOptions model;
   std::string batch_size = "1", input_output_len = "128,128", model_config, qformat, cases;
   QuantOptions quantization;
-  bool random_weights = false, json = false;
+  bool random_weights = false, weights_in_file = false, json = false;
   int warm_up = 1, num_runs = 5;
 };
 
@@ -174,7 +174,7 @@ int bench(const BenchOptions& o) {
   ModelOptions model = o.model;
   if (o.random_weights) {
     const QuantRecipe recipe = o.qformat.empty() ? QuantRecipe{} : o.quantization.recipe(o.qformat);
-    model.model = random_model(o.model_config, model.llm, recipe).string();
+    model.model = random_model(o.model_config, model.llm, recipe, o.weights_in_file).string();
   }
   const std::vector<Case> cases = cases_of(o);
   const double built_s = seconds_since(start);
@@ -234,6 +234,8 @@ Run declare_bench(CLI::App& app) {
   app.add_option("--cases", o->cases, "BATCH,INPUT,OUTPUT;… instead of all pairs of the two");
   app.add_flag("--random_weights", o->random_weights,
                "Make weights for --model_config instead of a model");
+  app.add_flag("--weights_in_file", o->weights_in_file,
+               "With --random_weights: write them into the engine, to measure how it loads");
   app.add_option("--model_config", o->model_config, "HF config.json of the shape");
   app.add_option("--qformat", o->qformat,
                  "With --random_weights: fp8, int8_wo or int4_wo instead of --dtype");

@@ -19,13 +19,15 @@ std::string describe(const QuantRecipe& r) {
 }  // namespace
 
 std::filesystem::path random_model(const std::filesystem::path& model_config,
-                                   const LLMOptions& options, const QuantRecipe& quantization) {
+                                   const LLMOptions& options, const QuantRecipe& quantization,
+                                   bool weights_in_file) {
   const DType dtype = options.dtype == "auto" ? DType::bf16 : parse_dtype(options.dtype);
   const auto backend = make_backend(options.device, options.workers);
-  const size_t key = std::hash<std::string>{}(fmt::format(
-      "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", read_text(model_config), name(dtype), describe(quantization),
-      kKernelVersion, options.kv_cache_dtype, options.tuning, options.activation_bits,
-      options.deterministic, options.max_num_tokens, backend->properties().key));
+  const size_t key = std::hash<std::string>{}(
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", read_text(model_config), name(dtype),
+                  describe(quantization), weights_in_file, kKernelVersion, options.kv_cache_dtype,
+                  options.tuning, options.activation_bits, options.deterministic,
+                  options.max_num_tokens, backend->properties().key));
   const auto folder =
       cache_dir(options.cache_dir) /
       fmt::format("random-{}-{:016x}-v{}", model_config.stem().string(), key, kEngineFormat);
@@ -38,7 +40,7 @@ std::filesystem::path random_model(const std::filesystem::path& model_config,
   build.deterministic = options.deterministic;
   build.max_num_tokens = options.max_num_tokens;
   build.quantization = quantization;
-  build.weights_at_open = true;
+  build.weights_at_open = !weights_in_file;
   build.timing_cache = cache_dir(options.cache_dir) / "timing.cache";
   build.quiet = true;
   build_random(model_config, dtype, build, *backend);
