@@ -5,9 +5,9 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/philox.h"
 #include "runtime/candidates.h"
 #include "runtime/logit_kernels.h"
-#include "runtime/philox.h"
 
 namespace tokamak {
 

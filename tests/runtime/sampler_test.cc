@@ -14,9 +14,9 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/philox.h"
 #include "runtime/candidates.h"
 #include "runtime/logit_kernels.h"
-#include "runtime/philox.h"
 
 namespace tokamak {
 namespace {

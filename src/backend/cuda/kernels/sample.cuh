@@ -42,7 +42,7 @@ __device__ inline void feed_back(const DecodeRows& d, int row, int32_t choice) {
   d.positions[row] += 1;
   d.context_len[row] += 1;
   if (step < 0 || step >= d.chosen_stride) return;
-  asm volatile("st.release.sys.global.s32 [%0], %1;" ::"l"(d.chosen + row * d.chosen_stride + step),
+  asm volatile("st.relaxed.sys.global.s32 [%0], %1;" ::"l"(d.chosen + row * d.chosen_stride + step),
                "r"(choice)
                : "memory");
 }
