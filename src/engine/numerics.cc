@@ -32,6 +32,7 @@ LinearKind linear_kind(const Plan& plan, const PlanStep& step) {
 
 // docs/numerics.md has what each kind was measured to cost.
 bool eight_bits_by_default(LinearKind kind, DType weights) {
+  if (weights == DType::f8_row) return kind != LinearKind::lm_head;  // FP8 on both sides
   const bool scale_per_32 = is_block_format(weights) && weights <= DType::q6_k;
   return kind == LinearKind::attention_out && (scale_per_32 || weights == DType::int8a_g32);
 }

@@ -1,5 +1,5 @@
 // What the arithmetic of a plan may do, as attributes of its steps: which linears may round their
-// activations to int8, and whether a token's results may depend on the rest of the step.
+// activations to 8 bits, and whether a token's results may depend on the rest of the step.
 #pragma once
 #include <string>
 #include <vector>
@@ -15,7 +15,7 @@ std::string_view name(LinearKind kind);
 LinearKind linear_kind(const Plan& plan, const PlanStep& step);
 
 // What "auto" does: 8 bits for the kinds of linear, and formats of weights, where they cost at most
-// 0.2 % of perplexity together.
+// 0.2 % of perplexity together; and, as FP8, wherever the weights are FP8.
 bool eight_bits_by_default(LinearKind kind, DType weights);
 
 // "auto": as above, the kinds that may get 8 bits; "8"; "16"; or the kinds that

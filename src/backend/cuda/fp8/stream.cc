@@ -1,0 +1,168 @@
+#include "backend/cuda/fp8/stream.h"
+
+#include <algorithm>
+
+#include "backend/cuda/fp8/boxes.h"
+#include "backend/cuda/fp8/layout.h"
+#include "backend/cuda/kernels/f8_format.h"
+#include "backend/cuda/kernels/f8_rows.h"
+#include "backend/cuda/kernels/f8_stream.h"
+#include "backend/cuda/map_kind.h"
+#include "ops/linear.h"
+
+namespace tokamak {
+namespace {
+
+constexpr int kSm = 90;
+constexpr int64_t kMaxColumns = 32768;  // of a row that quantize_f8_rows takes
+
+size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
+
+cuda::RowsArg rows_from(cuda::RowsArg r, int64_t begin, int64_t end) {
+  if (!r.data) return r;
+  r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, begin * r.stride);
+  r.rows = end - begin;
+  return r;
+}
+
+class F8Stream final : public Kernel {
+ public:
+  F8Stream(const OpSignature& s, const CudaTarget& target, bool codes, int ahead_bytes)
+      : s_(s),
+        attrs_(LinearAttrs::from(s.attrs)),
+        codes_(codes),
+        weights_(s.op == Op::linear_glu ? 2 : 1),
+        n_(s.inputs[1].shape[0].size),
+        k_(s.inputs[1].shape[1].size),
+        multiprocessors_(target.multiprocessors),
+        ahead_bytes_(ahead_bytes),
+        activation_(map_kind(attrs_.activation)) {}
+
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
+    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
+    const cuda::RowsArg y = rows_arg(s_.outputs[0], args.out[0], *args.step);
+    if (y.rows == 0) return;
+    const cuda::RowsArg x = prepare(in(0), args.workspace, stream);
+    cuda::F8StreamArg a;
+    if (attrs_.has_bias) a.bias = in(1 + weights_);
+    if (attrs_.has_bias && weights_ == 2) a.bias_b = in(2 + weights_);
+    cuda::RowsArg residual;
+    if (attrs_.has_residual) residual = in(s_.inputs.size() - 1);
+    a.dtype = x.dtype;
+    a.glu = weights_ == 2;
+    a.n = n_;
+    a.k = k_;
+    a.activation = activation_;
+    const int64_t most = codes_ ? cuda::kF8StreamTokens : cuda::kF8StreamHalfTokens;
+    for (int64_t begin = 0; begin < y.rows; begin += most) {
+      const int64_t end = std::min(begin + most, y.rows);
+      a.tokens = static_cast<int>(end - begin);
+      a.share = cuda::f8_stream_share(multiprocessors_, n_, a.glu, a.tokens);
+      a.y = rows_from(y, begin, end);
+      a.residual = rows_from(residual, begin, end);
+      set_maps(a, args, rows_from(x, begin, end));
+      if (codes_) a.x_scales = reinterpret_cast<const float*>(args.workspace) + begin;
+      cuda::f8_stream(a, ahead_bytes_, stream);
+    }
+  }
+
+ private:
+  // x as the copy engine takes it: codes, or itself where its rows lie at multiples of 16 bytes.
+  cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
+    cuda::RowsArg dense{room, x.rows, k_, k_, x.dtype};
+    if (codes_) {
+      dense.data = room + aligned(static_cast<size_t>(x.rows) * sizeof(float));
+      dense.dtype = DType::u8;
+      cuda::quantize_f8_rows(x, static_cast<uint8_t*>(dense.data), reinterpret_cast<float*>(room),
+                             stream);
+      return dense;
+    }
+    if (reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) return x;
+    cuda::reshape(x, dense, 2, stream);
+    return dense;
+  }
+  void set_maps(cuda::F8StreamArg& a, const LaunchArgs& args, const cuda::RowsArg& x) const {
+    const int units = 8 / a.share.row_warps, rows = a.glu ? 8 : 16;
+    a.x = maps_.units(x.data, x.dtype, x.rows, k_, x.stride, cuda::f8_stream_box(a.tokens), units);
+    const std::byte *w = args.in[1].data, *w_b = args.in[weights_].data;
+    for (int less = 0; less < 2; ++less) {
+      const int box = std::max(1, a.share.most - less) * rows;
+      a.w[less] = maps_.units(w, DType::u8, n_, k_, k_, box, units);
+      a.w_b[less] = maps_.units(w_b, DType::u8, n_, k_, k_, box, units);
+    }
+    const size_t scales = cuda::F8Format::scales_at(n_, k_);
+    a.scales = reinterpret_cast<const float*>(w + scales);
+    a.scales_b = reinterpret_cast<const float*>(w_b + scales);
+  }
+
+  const OpSignature s_;
+  const LinearAttrs attrs_;
+  const bool codes_;
+  const size_t weights_;
+  const int64_t n_, k_;
+  const int multiprocessors_, ahead_bytes_;
+  const cuda::MapKind activation_;
+  const BoxMaps maps_;
+};
+
+class F8StreamTactic final : public CudaTactic {
+ public:
+  // codes: activations are rounded to FP8, too. ahead_bytes: fetched into the second cache by every
+  // block while it waits for its turn.
+  F8StreamTactic(Op op, const CudaTarget& target, bool codes, int ahead_bytes)
+      : CudaTactic(std::string(tokamak::name(op)) + ".f8.stream" + (codes ? ".codes" : ".half") +
+                       (ahead_bytes > 0 ? ".ahead" : ""),
+                   op, kSm, target),
+        codes_(codes),
+        ahead_bytes_(ahead_bytes) {}
+
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    const size_t elements = static_cast<size_t>(tokens * s.inputs[1].shape[1].size);
+    return codes_ ? aligned(static_cast<size_t>(tokens) * sizeof(float)) + elements : 2 * elements;
+  }
+  std::string_view weight_layout(const OpSignature&, int input) const override {
+    return input == 1 || (input == 2 && op() == Op::linear_glu) ? kF8Layout : "plain";
+  }
+  double estimate_us(const OpSignature& s, int64_t tokens) const override {
+    const int64_t most = codes_ ? cuda::kF8StreamTokens : cuda::kF8StreamHalfTokens;
+    const auto passes = static_cast<double>((tokens + most - 1) / most);
+    const OpCost c = cost(s, std::min(tokens, most), std::min(tokens, most), 0);
+    return (codes_ ? 2 : 0) + (ahead_bytes_ == 0 ? 0.01 : 0) +
+           passes * (1.5 + c.bytes / (0.9 * target_.read_gb_s) * 1e-3);
+  }
+  std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
+    return std::make_unique<F8Stream>(s, target_, codes_, ahead_bytes_);
+  }
+
+ protected:
+  bool fits(const OpSignature& s) const override {
+    const ValueType &x = s.inputs[0], &w = s.inputs[1];
+    const LinearAttrs a = LinearAttrs::from(s.attrs);
+    if (target_.sm != kSm || w.dtype != DType::f8_row || x.shape.size() != 2) return false;
+    if (codes_ ? a.activation_bits != 8 || a.deterministic || w.shape[1].size > kMaxColumns
+               : x.dtype != DType::f16 && x.dtype != DType::bf16)
+      return false;
+    if (w.shape[0].size == 0 || w.shape[1].size % cuda::F8Format::kColumns != 0) return false;
+    const size_t weights = op() == Op::linear_glu ? 2 : 1;
+    if (weights == 2 && s.inputs[2] != w) return false;
+    for (size_t i = 0; i < s.inputs.size(); ++i)
+      if ((i == 0 || i > weights) && !is_cuda_activation(s.inputs[i].dtype)) return false;
+    return is_cuda_activation(s.outputs[0].dtype);
+  }
+
+ private:
+  const bool codes_;
+  const int ahead_bytes_;
+};
+
+}  // namespace
+
+void add_f8_stream(CudaRegistry& r) {
+  constexpr int kAhead = 64 << 10;
+  for (const Op op : {Op::linear, Op::linear_glu})
+    for (const bool codes : {true, false})
+      for (const int ahead : {kAhead, 0}) r.add<F8StreamTactic>(op, r.target, codes, ahead);
+}
+
+}  // namespace tokamak
