@@ -1,6 +1,8 @@
 #include "backend/cuda/registry.h"
 
 #include "backend/cuda/cublaslt/linear.h"
+#include "backend/cuda/fp8/linear.h"
+#include "backend/cuda/fp8/stream.h"
 #include "backend/cuda/reference/reference.h"
 #include "backend/cuda/skinny/linear.h"
 #include "backend/plain_layout.h"
@@ -17,6 +19,8 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_cuda_reference_attention(r);
   add_cublaslt_linear(r);
   add_skinny_linear(r);
+  add_f8_linear(r);
+  add_f8_stream(r);
   return r;
 }
 
