@@ -93,7 +93,7 @@ MemoryNeed Session::memory() const {
 // Buffers only grow; the plan's memory follows the rows of logits.
 void Session::size_buffers(int64_t rows, int64_t sequences, int64_t stride) {
   const bool moved = step_.resize(max_tokens_, sequences, stride, rows);
-  begin_.resize(static_cast<size_t>(step_.sequences()));
+  parts_.reserve(static_cast<size_t>(step_.sequences()));
   done_.resize(static_cast<size_t>(step_.sequences()));
   if (moved)
     program_.plan_memory(max_tokens_, step_.rows(), step_.device_token_ids(),
@@ -183,22 +183,22 @@ void Session::check_inputs(std::span<const SequenceInput> inputs) const {
 
 // Every block that the step needs is there before any sequence changes.
 void Session::append_kv(std::span<const SequenceInput> inputs) {
-  int64_t blocks = 0;
-  for (const SequenceInput& in : inputs)
-    blocks += table(in.sequence).blocks_for(static_cast<int32_t>(in.tokens.size()));
-  need_blocks(blocks);
-  int64_t longest = 0;
+  int64_t blocks = 0, longest = 0;
   for (const SequenceInput& in : inputs) {
-    BlockTable& t = table(in.sequence);
+    const BlockTable& t = table(in.sequence);
+    blocks += t.blocks_for(static_cast<int32_t>(in.tokens.size()));
     longest = std::max<int64_t>(longest, t.tokens() + static_cast<int64_t>(in.tokens.size()));
   }
+  need_blocks(blocks);
+  // Before any sequence changes, for this may fail, too.
   size_buffers(1, static_cast<int64_t>(inputs.size()),
                (longest + kv_.block_size() - 1) / kv_.block_size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    BlockTable& t = table(inputs[i].sequence);
-    begin_[i] = t.tokens();
-    done_[i] = 0;
-    append_kv(t, static_cast<int32_t>(inputs[i].tokens.size()));
+  parts_.clear();
+  for (const SequenceInput& in : inputs) {
+    BlockTable& t = table(in.sequence);
+    const int32_t begin = t.tokens();
+    append_kv(t, static_cast<int32_t>(in.tokens.size()));
+    parts_.push_back({in.tokens, begin, t.blocks(), in.logits});
   }
 }
 
@@ -211,18 +211,18 @@ void Session::append_kv(BlockTable& table, int32_t tokens) {
 }
 
 // Fills the step's arrays with as many of the remaining tokens as one launch takes.
-Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
+Session::Chunk Session::next_chunk(std::span<const StepPart> parts) {
   Chunk c;
   step_.query_begin[0] = 0;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const SequenceInput& in = inputs[i];
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const StepPart& in = parts[i];
     const auto left = static_cast<int64_t>(in.tokens.size()) - done_[i];
     if (left == 0) continue;
     int64_t n = std::min<int64_t>(left, max_tokens_ - c.tokens);
     if (in.logits == WantLogits::all) n = std::min<int64_t>(n, max_rows_ - c.rows);
     if (in.logits == WantLogits::last && n == left && c.rows == max_rows_) --n;
     if (n <= 0) break;  // inputs stay in order, so that rows do
-    const int32_t position = begin_[i] + done_[i];
+    const int32_t position = in.begin + done_[i];
     for (int64_t t = 0; t < n; ++t) {
       step_.token_ids[c.tokens + t] = in.tokens[done_[i] + t];
       step_.positions[c.tokens + t] = position + static_cast<int32_t>(t);
@@ -234,8 +234,7 @@ Session::Chunk Session::next_chunk(std::span<const SequenceInput> inputs) {
       size_buffers(std::min(max_rows_, std::max(c.rows + rows, 2 * step_.rows())), 0, 0);
     for (int64_t r = 0; r < rows; ++r)
       step_.logit_index[c.rows++] = c.tokens + static_cast<int32_t>(n - rows + r);
-    const std::span<const int32_t> blocks = table(in.sequence).blocks();
-    std::copy(blocks.begin(), blocks.end(), step_.block_table + c.sequences * step_.table_stride());
+    std::ranges::copy(in.blocks, step_.block_table + c.sequences * step_.table_stride());
     step_.context_len[c.sequences] = position + static_cast<int32_t>(n);
     c.tokens += static_cast<int32_t>(n);
     step_.query_begin[++c.sequences] = c.tokens;
@@ -297,15 +296,23 @@ void Session::emit_debug(const Chunk& chunk) {
 LogitRows Session::step(std::span<const SequenceInput> inputs) {
   check_inputs(inputs);
   append_kv(inputs);
+  return run(parts_);
+}
+
+LogitRows Session::run(std::span<const StepPart> parts) {
+  size_t blocks = 1;
+  for (const StepPart& p : parts) blocks = std::max(blocks, p.blocks.size());
+  size_buffers(1, static_cast<int64_t>(parts.size()), static_cast<int64_t>(blocks));
+  done_.assign(parts.size(), 0);
   int64_t left = 0, wanted = 0;
-  for (const SequenceInput& in : inputs) {
+  for (const StepPart& in : parts) {
     left += static_cast<int64_t>(in.tokens.size());
     if (in.logits == WantLogits::all) wanted += static_cast<int64_t>(in.tokens.size());
     if (in.logits == WantLogits::last) ++wanted;
   }
   LogitRows result{nullptr, 0, vocab_};
   while (left > 0) {
-    const Chunk chunk = next_chunk(inputs);
+    const Chunk chunk = next_chunk(parts);
     TOKAMAK_ASSERT(chunk.tokens > 0);
     if (launch_hook_) launch_hook_();
     launch(chunk);

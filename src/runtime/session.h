@@ -29,7 +29,7 @@ struct SessionOptions {
   // own all of it at once: this part of what weights and activations leave.
   int64_t kv_tokens = 0;
   double kv_memory_fraction = 0.9;
-  int32_t kv_block_size = 0;   // 0: the default of engine/kv_layout.h
+  int32_t kv_block_size = 0;  // 0: the default of engine/kv_layout.h
   // Into memory of our own, in huge pages, instead of the engine's mapping: a slower start, faster
   // decoding. Empty: from kCopyWeightBytes on.
   std::optional<bool> copy_weights = {};
@@ -48,6 +48,15 @@ enum class WantLogits : uint8_t { none, last, all };
 struct SequenceInput {
   int32_t sequence = -1;
   std::span<const int32_t> tokens;  // at least one
+  WantLogits logits = WantLogits::last;
+};
+
+// The same for callers that keep the books of blocks themselves (runtime/scheduler): tokens
+// begin … of a sequence whose KV lies in `blocks`, with room for them.
+struct StepPart {
+  std::span<const int32_t> tokens;
+  int32_t begin = 0;
+  std::span<const int32_t> blocks;
   WantLogits logits = WantLogits::last;
 };
 
@@ -79,7 +88,7 @@ class Session {
   int64_t max_num_tokens() const { return max_tokens_; }
   // Rows of logits that one launch computes at most; larger wishes are split.
   int64_t max_logit_rows() const { return max_rows_; }
-  MemoryNeed memory() const;                                 // as it is now
+  MemoryNeed memory() const;  // as it is now
   int32_t used_kv_blocks() const { return pool_.used_blocks(); }
   void verify_weights() const { engine_.verify_weights(); }  // Error when a byte has changed
 
@@ -97,6 +106,11 @@ class Session {
   // Appends the tokens to their sequences and returns the logits that are wanted. Errors (unknown
   // sequence, token outside the vocabulary, KV cache full) leave every sequence as it was.
   LogitRows step(std::span<const SequenceInput> inputs);
+  LogitRows run(std::span<const StepPart> parts);
+  // The blocks of this session's KV cache, and content from one to another.
+  BlockPool& kv_pool() { return pool_; }
+  int32_t kv_block_size() const { return kv_.block_size(); }
+  void copy_kv_block(int32_t from, int32_t to) { kv_.copy_block(from, to); }
 
   // Decoding that the device drives (runtime/decode_loop.h): the inputs of its steps, which it
   // changes from step to step, and their logits.
@@ -143,7 +157,7 @@ class Session {
   void append_kv(BlockTable& table, int32_t tokens);
   void need_blocks(int64_t blocks);
   void size_buffers(int64_t rows, int64_t sequences, int64_t stride);
-  Chunk next_chunk(std::span<const SequenceInput> inputs);
+  Chunk next_chunk(std::span<const StepPart> parts);
   void launch(const Chunk& chunk);
   void emit_debug(const Chunk& chunk);
   BlockTable& table(int32_t sequence);
@@ -163,8 +177,9 @@ class Session {
 
   // The step's inputs (StepContext points here) and progress.
   StepInputs step_;
-  std::vector<int32_t> begin_, done_;  // per input: KV length before the step; tokens launched
-  std::vector<float> gathered_;        // logits of steps of several launches, or from device memory
+  std::vector<StepPart> parts_;
+  std::vector<int32_t> done_;    // per part: tokens launched
+  std::vector<float> gathered_;  // logits of steps of several launches, or from device memory
   std::vector<double> times_;
   StepContext context_;
   std::function<void(const DebugTensor&)> debug_;
