@@ -88,6 +88,7 @@ bool needs_tuning(const EngineConfig& engine, const Backend& here) {
 void tune_again(EngineFile& engine, const EngineConfig& config, Backend& here,
                 const LayoutLookup& layouts, const std::filesystem::path& timing_cache) {
   Plan plan = engine.plan();
+  for (PlanWeight& w : plan.weights) w.layout = "plain";  // as the source gives them
   TimingCache cache;
   std::error_code ignored;
   if (std::filesystem::exists(timing_cache, ignored)) cache.load(timing_cache);
