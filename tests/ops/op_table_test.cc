@@ -9,6 +9,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/cpu_tactic.h"
 #include "backend/cpu/element.h"
+#include "backend/cpu/linear/amx_int8_linear.h"
 #include "backend/cpu/linear/amx_tactic.h"
 #include "ops/attention.h"
 #include "trial.h"
@@ -65,14 +66,21 @@ void check_emulated(Trial& trial, const OpSignature& s, Fill fill, std::set<std:
     CpuTarget target;
     target.isa = kLevel;
     target.workers = workers;
-    const std::unique_ptr<Tactic> tactic =
-        attention ? emulated_amx_attention(target)
-                  : make_amx_linear("emulated.bf16.amx", s.op, kLevel, target,
-                                    emulated_amx_linear_kernels);
-    if (!tactic->supports(s) || failed.count(std::string(tactic->name()))) return;
-    ran.insert(std::string(tactic->name()));
-    if (!trial.check(backend_of(isa_report().best(), workers), *tactic, workers % 2 == 1))
-      failed.insert(std::string(tactic->name()));
+    std::vector<std::unique_ptr<Tactic>> tactics;
+    if (attention) {
+      tactics.push_back(emulated_amx_attention(target));
+    } else {
+      tactics.push_back(
+          make_amx_linear("emulated.bf16.amx", s.op, kLevel, target, emulated_amx_linear_kernels));
+      tactics.push_back(make_amx_int8_linear("emulated.int8.amx", s.op, kLevel, target,
+                                             emulated_amx_int8_linear_kernels));
+    }
+    for (const std::unique_ptr<Tactic>& tactic : tactics) {
+      if (!tactic->supports(s) || failed.count(std::string(tactic->name()))) continue;
+      ran.insert(std::string(tactic->name()));
+      if (!trial.check(backend_of(isa_report().best(), workers), *tactic, workers % 2 == 1))
+        failed.insert(std::string(tactic->name()));
+    }
   }
 }
 

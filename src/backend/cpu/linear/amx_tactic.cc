@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backend/cpu/linear/amx_int8_linear.h"
 #include "backend/cpu/linear/linear_use.h"
 #include "backend/cpu/linear/rows16_layout.h"
 
@@ -25,6 +26,9 @@ struct AmxShape {
   int64_t n = 0, k = 0, groups = 0, steps = 0, stretch = 0;
   size_t group_bytes = 0;
   AmxBlocking blocking;
+  bool int8 = false;
+  // Packed activations of one step and token tile.
+  size_t step_bytes() const { return int8 ? kAmxInt8StepBytes : kTile; }
 };
 
 // How the tokens of a step and the groups are cut into tasks: at first large ones, which reuse the
@@ -72,7 +76,7 @@ AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
   c.tiles = divide_up(rows, kAmxTokens);
   c.block_tiles = std::min(c.tiles, s.blocking.tiles);
   c.block_tasks = divide_up(c.tiles, c.block_tiles);
-  c.x_bytes = static_cast<size_t>(c.tiles * s.steps) * kTile;
+  c.x_bytes = static_cast<size_t>(c.tiles * s.steps) * s.step_bytes();
   if (c.tiles <= kAmxFewTiles) {
     const auto most = static_cast<int64_t>(kFewTaskBytes / s.group_bytes) / 4 * 4;
     cut_evenly(s.groups, std::clamp<int64_t>(most, 2, s.blocking.groups), workers, c);
@@ -80,11 +84,12 @@ AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
     const size_t one = kTile * static_cast<size_t>(c.block_tiles * s.weights);
     const auto fit = static_cast<int64_t>(s.blocking.sums_bytes / one);
     // Activations that stay in the second cache need no reuse within a task.
-    const bool near = static_cast<size_t>(c.block_tiles * s.steps) * kTile <= kNearBytes;
+    const bool near = static_cast<size_t>(c.block_tiles * s.steps) * s.step_bytes() <= kNearBytes;
     cut_tail(s.groups, std::clamp<int64_t>(fit, 2, near ? kNearGroups : s.blocking.groups) / 2 * 2,
              workers, c);
   }
-  c.panel_bytes = amx_panel_bytes(s.stretch, s.blocking.panel_groups);
+  c.panel_bytes =
+      s.int8 ? kAmxInt8ScratchBytes : amx_panel_bytes(s.stretch, s.blocking.panel_groups);
   c.sums_bytes = static_cast<size_t>(s.weights * c.large * c.block_tiles) * kTile;
   return c;
 }
@@ -127,7 +132,7 @@ class AmxLinearKernel final : public Kernel {
     const int64_t place = begin * cut.tiles + tile * (end - begin);
     s_.kernels->pack(x + first * stride, stride,
                      static_cast<int>(std::min<int64_t>(kAmxTokens, rows - first)), s_.k, begin,
-                     end, out + static_cast<size_t>(place) * kTile);
+                     end, out + static_cast<size_t>(place) * s_.step_bytes());
   }
   // Where a worker finds the packed activations, and behind all of them its own memory.
   static size_t x_at(const AmxCut& cut, int worker) {
@@ -183,10 +188,11 @@ class AmxLinearKernel final : public Kernel {
 class AmxLinear final : public CpuTactic {
  public:
   AmxLinear(std::string name, Op op, Isa level, const CpuTarget& target, AmxKernelsFor kernels_for,
-            const AmxBlocking& blocking)
+            const AmxBlocking& blocking, bool int8)
       : CpuTactic(std::move(name), op, level, target),
         kernels_for_(kernels_for),
-        blocking_(blocking) {}
+        blocking_(blocking),
+        int8_(int8) {}
 
   size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
     const AmxShape shape = shape_of(s);
@@ -204,11 +210,14 @@ class AmxLinear final : public CpuTactic {
   // Per step and group: its bytes from memory, its widening, its products with each token tile.
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
     constexpr double kBytesPerUs = 20000, kWidenUs = 0.03, kProductUs = 0.015, kPackUs = 1e-4;
+    constexpr double kInt8Us = 0.05;  // mostly for making the sums float32
     const AmxShape shape = shape_of(s);
     const auto tiles = static_cast<double>(divide_up(std::max<int64_t>(tokens, 1), kAmxTokens));
     const double groups = static_cast<double>(shape.groups) * shape.weights;
-    const double work = static_cast<double>(shape.steps) *
-                        (tiles * kProductUs + (s.inputs[1].dtype == DType::bf16 ? 0 : kWidenUs));
+    const double product = shape.int8 ? kInt8Us : kProductUs;
+    const bool ready = shape.int8 || s.inputs[1].dtype == DType::bf16;
+    const double work =
+        static_cast<double>(shape.steps) * (tiles * product + (ready ? 0 : kWidenUs));
     const double memory = static_cast<double>(shape.group_bytes) / kBytesPerUs;
     return 2 + (groups * std::max(work, memory) +
                 kPackUs * tiles * kAmxTokens * static_cast<double>(shape.k)) /
@@ -222,7 +231,11 @@ class AmxLinear final : public CpuTactic {
   // A token's sums run over the inputs in one order, whatever the other tokens and the workers:
   // deterministic uses are welcome.
   bool fits(const OpSignature& s) const override {
-    return linear_operands_fit(s) && kernels_for_(s.inputs[1].dtype) != nullptr;
+    if (!linear_operands_fit(s)) return false;
+    const AmxLinearKernels* kernels = kernels_for_(s.inputs[1].dtype);
+    if (kernels == nullptr) return false;
+    return !int8_ || (LinearAttrs::from(s.attrs).activation_bits == 8 &&
+                      s.inputs[1].shape[1].size % kAmxInt8Step == 0);
   }
 
  private:
@@ -237,31 +250,43 @@ class AmxLinear final : public CpuTactic {
     r.n = w.shape[0].size;
     r.k = w.shape[1].size;
     r.groups = divide_up(r.n, kGroupRows);
-    r.steps = divide_up(r.k, kAmxStep);
+    r.steps = divide_up(r.k, int8_ ? kAmxInt8Step : kAmxStep);
     // A single stretch needs no sums twice: it may be longer by a quarter.
-    const bool one = r.steps <= blocking_.stretch * 5 / 4;
+    const bool one = int8_ || r.steps <= blocking_.stretch * 5 / 4;
     r.stretch = one ? r.steps : divide_up(r.steps, divide_up(r.steps, blocking_.stretch));
     r.blocking = blocking_;
+    r.int8 = int8_;
     r.group_bytes = rows16_group_bytes(w.dtype, r.k);
     return r;
   }
 
   const AmxKernelsFor kernels_for_;
   const AmxBlocking blocking_;
+  const bool int8_;
 };
 
 }  // namespace
 
 std::unique_ptr<Tactic> make_amx_linear(std::string name, Op op, Isa level, const CpuTarget& target,
                                         AmxKernelsFor kernels_for, const AmxBlocking& blocking) {
-  return std::make_unique<AmxLinear>(std::move(name), op, level, target, kernels_for, blocking);
+  return std::make_unique<AmxLinear>(std::move(name), op, level, target, kernels_for, blocking,
+                                     false);
+}
+
+std::unique_ptr<Tactic> make_amx_int8_linear(std::string name, Op op, Isa level,
+                                             const CpuTarget& target, AmxKernelsFor kernels_for) {
+  return std::make_unique<AmxLinear>(std::move(name), op, level, target, kernels_for, AmxBlocking{},
+                                     true);
 }
 
 void add_amx_linear(CpuRegistry& r) {
-  for (const Op op : {Op::linear, Op::linear_glu})
+  for (const Op op : {Op::linear, Op::linear_glu}) {
+    const std::string name = op == Op::linear ? "linear" : "linear_glu";
     r.tactics.push_back(
-        make_amx_linear(op == Op::linear ? "linear.bf16.amx" : "linear_glu.bf16.amx", op, Isa::amx,
-                        r.target, amx_linear_kernels));
+        make_amx_linear(name + ".bf16.amx", op, Isa::amx, r.target, amx_linear_kernels));
+    r.tactics.push_back(
+        make_amx_int8_linear(name + ".int8.amx", op, Isa::amx, r.target, amx_int8_linear_kernels));
+  }
 }
 
 }  // namespace tokamak

@@ -1,4 +1,5 @@
-// linear and linear_glu on AMX tiles: activations and weights rounded to bf16, float32 sums.
+// linear and linear_glu on AMX tiles: activations and weights rounded to bf16, float32 sums; or,
+// where 8 bits of activations are allowed, weights' codes and activations as int8.
 #pragma once
 #include "backend/cpu/cpu_tactic.h"
 #include "backend/cpu/linear/amx_linear.h"
@@ -21,5 +22,8 @@ using AmxKernelsFor = const AmxLinearKernels* (*)(DType weight);
 std::unique_ptr<Tactic> make_amx_linear(std::string name, Op op, Isa level, const CpuTarget& target,
                                         AmxKernelsFor kernels_for,
                                         const AmxBlocking& blocking = {});
+// In int8 (amx_int8_linear.h); only where activations of 8 bits are allowed.
+std::unique_ptr<Tactic> make_amx_int8_linear(std::string name, Op op, Isa level,
+                                             const CpuTarget& target, AmxKernelsFor kernels_for);
 
 }  // namespace tokamak
