@@ -88,6 +88,7 @@ class Scheduler {
 
   SchedulerStats stats() const;
   PrefixTree& prefixes() { return tree_; }
+  const PrefixTree& prefixes() const { return tree_; }
 
  private:
   struct Entry;

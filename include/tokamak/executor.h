@@ -1,0 +1,92 @@
+// Executor: many requests share one model. Requests come and go at any time; each step of the model
+// works on whatever is there, tokens of running requests and pieces of new prompts alike
+// (in-flight batching). Requests that begin alike share their KV cache.
+//
+//   tokamak::Executor executor(llm.session());
+//   const auto id = executor.enqueue({.tokens = prompt, .params = params});
+//   const auto result = executor.await(id);
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tokamak/sampling_params.h"
+
+namespace tokamak {
+
+class Session;
+
+struct ExecutorOptions {
+  int64_t max_batch_size = 0;  // requests in one step; 0: the engine's limit
+  int64_t max_num_tokens = 0;  // tokens in one step; 0: the engine's limit
+  int64_t max_queue_size = 0;  // requests that wait; 0: no limit
+  // guaranteed_no_evict: a request starts when all that it may become fits beside the others;
+  // max_utilization: when its next tokens fit, and the last to come computes again when they do
+  // not.
+  std::string batch_scheduler_policy = "guaranteed_no_evict";
+  std::string context_chunking_policy = "first_come_first_served";  // or equal_progress
+  bool enable_block_reuse = true;
+};
+
+struct ExecutorRequest {
+  std::vector<int32_t> tokens;           // the prompt, at least one
+  SamplingParams params;                 // stop strings are the caller's: it cancels
+  int32_t priority = 0;                  // higher ones start first and give way last
+  uint64_t cache_salt = 0;               // KV blocks are shared among equal salts alone
+  std::optional<double> timeout_s = {};  // from enqueue() on
+};
+
+struct ExecutorEvent {
+  uint64_t id = 0;
+  std::optional<int32_t> token = {};  // none: the request ended without another one
+  std::optional<TokenLogprobs> logprobs = {};
+  // Of the last event: "stop", "length", "cancelled", "timeout" or "error".
+  std::string finish_reason = {};
+  std::string error = {};
+  bool last() const { return !finish_reason.empty(); }
+};
+// Called in the order of events, from a thread of the executor's that runs no steps.
+using ExecutorCallback = std::function<void(const ExecutorEvent&)>;
+
+struct ExecutorResult {
+  std::vector<int32_t> tokens;  // with the stop token, when one ended it
+  std::vector<TokenLogprobs> logprobs;
+  std::string finish_reason, error;
+};
+
+struct ExecutorStats {
+  int64_t waiting = 0, running = 0;           // requests, now
+  int64_t kv_blocks = 0, kv_blocks_used = 0;  // used: by requests
+  int64_t kv_blocks_cached = 0;               // kept for prompts to come, free when needed
+  int64_t steps = 0, preemptions = 0;         // since the start, as all below
+  int64_t prompt_tokens = 0, reused_tokens = 0, generated_tokens = 0;
+  int64_t finished = 0, failed = 0, cancelled = 0;
+  double step_s = 0;  // inside the model
+  double busy_s = 0;  // while there was something to do
+};
+
+class Executor {
+ public:
+  // The session is the executor's own until it ends. A KV cache without a fixed size gets room for
+  // max_batch_size sequences of the engine's max_seq_len.
+  explicit Executor(Session& session, ExecutorOptions options = {});
+  ~Executor();  // what still runs is cancelled
+  Executor(const Executor&) = delete;
+
+  // Error at once: an empty prompt, bad parameters, a full queue, more than the KV cache can hold.
+  uint64_t enqueue(ExecutorRequest request, ExecutorCallback callback = {});
+  // Its blocks are free after the step that runs. Ids that are gone are ignored.
+  void cancel(uint64_t id);
+  // Waits for the end of a request that has no callback; once for each.
+  ExecutorResult await(uint64_t id);
+  ExecutorStats stats() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tokamak

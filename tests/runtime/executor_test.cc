@@ -1,0 +1,193 @@
+// Many requests through one model: each gets what it gets alone, whatever else runs.
+#include "tokamak/executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "base/error.h"
+#include "runtime/sampler.h"
+#include "runtime/session.h"
+#include "runtime/tiny_model.h"
+
+namespace tokamak {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ExecutorTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    backend_ = make_backend("cpu", 2).release();
+    folder_ = new testing::TempDir;
+    BuildOptions options;
+    options.tuning = false;
+    options.deterministic = true;
+    engine_ = new std::filesystem::path(testing::build_tiny(folder_->path(), *backend_, options));
+  }
+  static void TearDownTestSuite() {
+    delete engine_;
+    delete folder_;
+    delete backend_;
+  }
+  static SessionOptions session_options(int64_t kv_tokens) {
+    SessionOptions o;
+    o.kv_tokens = kv_tokens;
+    o.kv_block_size = 8;
+    o.deterministic = true;
+    return o;
+  }
+  // Some prompts begin alike, some requests draw, some stop early.
+  static ExecutorRequest request(std::mt19937& random) {
+    ExecutorRequest r;
+    const int length = 1 + static_cast<int>(random() % 60);
+    const int common = static_cast<int>(random() % (length + 1));
+    for (int i = 0; i < length; ++i)
+      r.tokens.push_back(static_cast<int32_t>(i < common ? i * 5 % 320 : random() % 320));
+    r.params.temperature = random() % 2 ? 0.8 : 0;
+    r.params.seed = random();
+    r.params.top_k = random() % 2 ? 20 : 0;
+    r.params.repetition_penalty = random() % 3 ? 1 : 1.2;
+    r.params.max_tokens = 1 + static_cast<int64_t>(random() % 12);
+    if (random() % 3 == 0) r.params.stop_token_ids = {static_cast<int32_t>(random() % 320)};
+    r.priority = static_cast<int32_t>(random() % 3);
+    r.cache_salt = random() % 2;
+    return r;
+  }
+  static std::vector<int32_t> alone(Session& session, const ExecutorRequest& r) {
+    Sampler sampler(r.params, session.vocab_size(), r.tokens);
+    const int32_t id = session.add_sequence();
+    std::vector<int32_t> next = r.tokens, out;
+    while (static_cast<int64_t>(out.size()) < r.params.max_tokens) {
+      const SequenceInput input{id, next};
+      out.push_back(sampler.next(session.step({&input, 1}).row(0)));
+      if (std::ranges::count(r.params.stop_token_ids, out.back()) > 0) break;
+      next = {out.back()};
+    }
+    session.remove_sequence(id);
+    return out;
+  }
+  static testing::TempDir* folder_;
+  static Backend* backend_;
+  static std::filesystem::path* engine_;
+};
+testing::TempDir* ExecutorTest::folder_ = nullptr;
+Backend* ExecutorTest::backend_ = nullptr;
+std::filesystem::path* ExecutorTest::engine_ = nullptr;
+
+TEST_F(ExecutorTest, EveryRequestGetsItsOwnTokens) {
+  std::mt19937 random(20);
+  Session reference(*engine_, *backend_, session_options(0));
+  std::vector<ExecutorRequest> requests;
+  std::vector<std::vector<int32_t>> expected;
+  for (int i = 0; i < 125; ++i) {
+    requests.push_back(request(random));
+    expected.push_back(alone(reference, requests.back()));
+  }
+  int64_t preemptions = 0, reused = 0;
+  for (const char* policy : {"guaranteed_no_evict", "max_utilization"}) {
+    for (const bool reuse : {true, false}) {
+      SCOPED_TRACE(std::string(policy) + (reuse ? ", reuse" : ""));
+      Session session(*engine_, *backend_, session_options(200));
+      ExecutorOptions o;
+      o.max_batch_size = 7;
+      o.max_num_tokens = 24;
+      o.batch_scheduler_policy = policy;
+      o.context_chunking_policy = reuse ? "equal_progress" : "first_come_first_served";
+      o.enable_block_reuse = reuse;
+      Executor executor(session, o);
+      std::vector<uint64_t> ids;
+      for (const ExecutorRequest& r : requests) ids.push_back(executor.enqueue(r));
+      for (size_t i = 0; i < ids.size(); ++i) {
+        const ExecutorResult result = executor.await(ids[i]);
+        EXPECT_EQ(result.tokens, expected[i]) << "request " << i << " " << result.error;
+        const bool stopped = result.finish_reason == "stop";
+        EXPECT_TRUE(stopped || result.finish_reason == "length") << result.finish_reason;
+      }
+      const ExecutorStats stats = executor.stats();
+      preemptions += stats.preemptions;
+      reused += stats.reused_tokens;
+      EXPECT_EQ(stats.finished, 125);
+      EXPECT_EQ(stats.kv_blocks_used, 0) << "blocks are lost";
+      EXPECT_EQ(stats.waiting + stats.running, 0);
+    }
+  }
+  EXPECT_GT(preemptions, 0);
+  EXPECT_GT(reused, 100);
+}
+
+TEST_F(ExecutorTest, CancelledAndLateRequestsFreeTheirBlocks) {
+  Session session(*engine_, *backend_, session_options(2000));
+  Executor executor(session);
+  ExecutorRequest r;
+  r.tokens = {1, 2, 3};
+  r.params.max_tokens = 1500;
+  r.params.temperature = 0;
+  std::atomic<int> tokens = 0;
+  std::atomic<bool> ended = false;
+  std::string reason;
+  uint64_t id = 0;
+  id = executor.enqueue(r, [&](const ExecutorEvent& e) {
+    if (e.token) ++tokens;
+    if (!e.last()) return;
+    reason = e.finish_reason;
+    ended = true;
+  });
+  while (tokens < 3) std::this_thread::yield();
+  executor.cancel(id);
+  while (!ended) std::this_thread::yield();
+  EXPECT_EQ(reason, "cancelled");
+  executor.cancel(id);
+  r.timeout_s = 0;
+  EXPECT_EQ(executor.await(executor.enqueue(r)).finish_reason, "timeout");
+  r.timeout_s = {};
+  r.params.max_tokens = 2;
+  EXPECT_EQ(executor.await(executor.enqueue(r)).tokens.size(), 2u);
+  EXPECT_EQ(executor.stats().kv_blocks_used, 0);
+  EXPECT_EQ(executor.stats().cancelled, 1);
+}
+
+TEST_F(ExecutorTest, AFailedStepFailsItsRequestsAlone) {
+  Session session(*engine_, *backend_, session_options(500));
+  std::atomic<bool> broken = true;
+  session.set_launch_hook([&] {
+    if (broken) fail("injected");
+  });
+  Executor executor(session);
+  ExecutorRequest r;
+  r.tokens = {5, 6, 7};
+  r.params.max_tokens = 4;
+  const ExecutorResult bad = executor.await(executor.enqueue(r));
+  EXPECT_EQ(bad.finish_reason, "error");
+  EXPECT_THAT(bad.error, HasSubstr("injected"));
+  broken = false;
+  EXPECT_EQ(executor.await(executor.enqueue(r)).tokens.size(), 4u);
+  EXPECT_EQ(executor.stats().failed, 1);
+  EXPECT_EQ(executor.stats().kv_blocks_used, 0);
+}
+
+TEST_F(ExecutorTest, RefusesAtOnceWhatCannotRun) {
+  Session session(*engine_, *backend_, session_options(64));
+  Executor executor(session);
+  ExecutorRequest r;
+  EXPECT_THROW(executor.enqueue(r), Error);
+  r.tokens = {400};
+  EXPECT_THROW(executor.enqueue(r), Error);
+  r.tokens.assign(60, 1);
+  r.params.max_tokens = 30;
+  EXPECT_THROW(executor.enqueue(r), Error);
+  r.params.max_tokens = 2;
+  r.params.top_p = 7;
+  EXPECT_THROW(executor.enqueue(r), Error);
+  EXPECT_THROW(executor.await(99), Error);
+  ExecutorOptions bad;
+  bad.batch_scheduler_policy = "best";
+  EXPECT_THROW(Executor(session, bad), Error);
+}
+
+}  // namespace
+}  // namespace tokamak
