@@ -291,9 +291,23 @@ TEST_F(Quantize, GroupsThatDoNotFitAreNamed) {
                     HasSubstr("transformer.layers.0.mlp.proj.weight"),
                     HasSubstr("would do: 32, -1"), HasSubstr("--exclude_modules mlp.proj")));
   EXPECT_THAT(error_of([] { make_recipe("int4_wo", 48); }), HasSubstr("--group_size is 48"));
-  EXPECT_THAT(error_of([] { make_recipe("fp8", {}); }), HasSubstr("int8_wo, int4_wo"));
-  EXPECT_EQ(make_recipe("int8_wo", {}).group_size, -1);
+  EXPECT_THAT(error_of([] { make_recipe("fp6", {}); }), HasSubstr("fp8, int8_wo, int4_wo"));
+  EXPECT_EQ(make_recipe("int8_wo", {}).group_size, 64);
   EXPECT_EQ(make_recipe("int4_wo", {}).group_size, 128);
+}
+
+TEST_F(Quantize, UnnamedGroupsTakeWhatFitsEachTensor) {
+  s_.wide = 96;
+  weights_ = llama_weights(s_);
+  write_model();
+  convert(convert_options("ckpt"));
+  QuantizeOptions o = options("int8_wo", 64);
+  o.recipe = make_recipe("int8_wo", {});
+  quantize_checkpoint(o);
+  const Checkpoint c = Checkpoint::open(o.output_dir);
+  EXPECT_EQ(c.tensor("transformer.layers.0.mlp.fc.weight").dtype, DType::int8_g64);
+  EXPECT_EQ(c.tensor(kProj).dtype, DType::q8_0);
+  EXPECT_EQ(c.config().quantization.group_size, 64);
 }
 
 TEST_F(Quantize, ValuesThatCannotBeHeldAreNamed) {
