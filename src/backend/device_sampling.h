@@ -16,6 +16,13 @@ struct RowSampling {
   uint64_t seed = 0;
 };
 
+// Whether the choice depends on the tokens before it.
+constexpr bool needs_history(const RowSampling& s) {
+  return s.repetition_penalty != 1 || s.presence_penalty != 0 || s.frequency_penalty != 0 ||
+         s.no_repeat_ngram_size != 0;
+}
+constexpr bool is_plain(const RowSampling& s) { return s.temperature == 0 && !needs_history(s); }
+
 // In place of a token where there is none to choose.
 enum ChoiceError : int32_t {
   kNotChosenYet = -1,

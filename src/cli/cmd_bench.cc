@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/bench_manager.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "cli/quant_options.h"
@@ -29,6 +30,9 @@ struct BenchOptions {
   QuantOptions quantization;
   bool random_weights = false, weights_in_file = false, json = false;
   int warm_up = 1, num_runs = 5;
+  std::string mode = "session";
+  int64_t num_requests = 64;
+  ExecutorOptions executor;
 };
 
 struct Case {
@@ -158,14 +162,58 @@ Json formulas() {
           {"decode_tokens_per_s", "batch_size * (output_length - 1) / (latency - ttft)"}};
 }
 
-void print_formulas() {
-  std::puts("Formulas (times are medians over the runs):");
-  const Json all = formulas();
+void print_formulas(const Json& all) {
+  std::puts("Formulas (of session: times are medians over the runs):");
   for (const auto& [figure, formula] : all.items())
     std::printf("  %-21s = %s\n", figure.c_str(), formula.get<std::string>().c_str());
 }
 
+Json manager_formulas() {
+  return {{"output_tokens_per_s", "output tokens of all requests / total_s"},
+          {"total_s", "from the first request queued to the last token"},
+          {"ttft_ms, latency_ms", "mean over requests, each from its own queueing"},
+          {"tpot_ms", "mean over requests of (last - first token) / (output tokens - 1)"},
+          {"step_share", "time inside the model / time with requests at hand"}};
+}
+
+// All requests queued at once, one line a length pair.
+Json bench_manager(LLM& llm, const BenchOptions& o) {
+  Json all = Json::array();
+  for (const Case& c : cases_of(o)) {
+    const ManagerCase m{o.num_requests, c.input, c.output, o.executor};
+    if (o.warm_up > 0)
+      run_manager(llm, {std::min<int64_t>(o.num_requests, 64), c.input, 8, o.executor});
+    const ManagerResult r = run_manager(llm, m);
+    const double rate = static_cast<double>(r.tokens) / r.total_s;
+    all.push_back({{"num_requests", m.requests},
+                   {"input_length", m.input},
+                   {"output_length", m.output},
+                   {"total_s", r.total_s},
+                   {"output_tokens_per_s", rate},
+                   {"requests_per_s", static_cast<double>(m.requests) / r.total_s},
+                   {"ttft_ms", r.ttft_ms},
+                   {"ttft_p99_ms", r.ttft_p99_ms},
+                   {"tpot_ms", r.tpot_ms},
+                   {"latency_ms", r.latency_ms},
+                   {"step_share", r.step_share},
+                   {"steps", r.steps},
+                   {"preemptions", r.preemptions}});
+    if (o.json) continue;
+    std::printf(
+        "[BENCHMARK] num_requests %ld input_length %ld output_length %ld total(s) %.2f "
+        "outputTokensPerSec %.1f requestsPerSec %.2f ttft(ms) %.1f ttftP99(ms) %.1f tpot(ms) %.2f "
+        "latency(ms) %.1f steps %ld preemptions %ld insideModel %.1f%%\n",
+        m.requests, m.input, m.output, r.total_s, rate, static_cast<double>(m.requests) / r.total_s,
+        r.ttft_ms, r.ttft_p99_ms, r.tpot_ms, r.latency_ms, r.steps, r.preemptions,
+        100 * r.step_share);
+    std::fflush(stdout);
+  }
+  return all;
+}
+
 int bench(const BenchOptions& o) {
+  if (o.mode != "session" && o.mode != "manager")
+    fail("--mode '{}': session (static batches) or manager (in flight)", o.mode);
   if (o.random_weights != !o.model_config.empty())
     fail("--random_weights and --model_config FILE go together");
   if (!o.random_weights && !o.qformat.empty())
@@ -185,8 +233,9 @@ int bench(const BenchOptions& o) {
   const double opened_s = seconds_since(start) - built_s;
   std::fprintf(stderr, "ready after %.1f s: build %.1f s, open %.1f s\n", built_s + opened_s,
                built_s, opened_s);
-  Json all = Json::array();
-  for (const Case& c : cases) {
+  const bool manager = o.mode == "manager";
+  Json all = manager ? bench_manager(llm, o) : Json::array();
+  for (const Case& c : manager ? std::vector<Case>() : cases) {
     const Result r = measure(llm, c, o);
     all.push_back(to_json(r));
     if (o.json) continue;
@@ -203,7 +252,7 @@ int bench(const BenchOptions& o) {
   if (o.json) {
     Json j = {{"model", model.path()},
               {"cases", all},
-              {"formulas", formulas()},
+              {"formulas", manager ? manager_formulas() : formulas()},
               {"build_s", built_s},
               {"open_s", opened_s}};
     if (gpu)
@@ -217,7 +266,7 @@ int bench(const BenchOptions& o) {
           "GPU memory: planned %.2f GB, allocated %.2f GB at most; %.2f GB in use beside it "
           "(context, kernels, graphs)\n",
           gpu->planned_gb, gpu->allocated_gb, gpu->beside_gb);
-    print_formulas();
+    print_formulas(manager ? manager_formulas() : formulas());
   }
   return 0;
 }
@@ -232,6 +281,16 @@ Run declare_bench(CLI::App& app) {
   app.add_option("--input_output_len", o->input_output_len, "Length pairs, e.g. \"128,128;512,64\"")
       ->capture_default_str();
   app.add_option("--cases", o->cases, "BATCH,INPUT,OUTPUT;… instead of all pairs of the two");
+  app.add_option("--mode", o->mode,
+                 "session: static batches; manager: --num_requests queued at once, in flight")
+      ->capture_default_str();
+  app.add_option("--num_requests", o->num_requests, "Of --mode manager")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max_batch_size", o->executor.max_batch_size,
+                 "Of --mode manager: requests in one step; 0: the engine's limit");
+  app.add_option("--batch_scheduler_policy", o->executor.batch_scheduler_policy,
+                 "Of --mode manager: guaranteed_no_evict or max_utilization")
+      ->capture_default_str();
   app.add_flag("--random_weights", o->random_weights,
                "Make weights for --model_config instead of a model");
   app.add_flag("--weights_in_file", o->weights_in_file,

@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "runtime/device_chooser.h"
+
 namespace tokamak {
 namespace {
 
@@ -17,19 +19,6 @@ int32_t context_bucket(int32_t context) {
   if (context <= 256) return 256;
   const int32_t grain = static_cast<int32_t>(std::bit_floor(static_cast<uint32_t>(context))) / 4;
   return (context + grain - 1) / grain * grain;
-}
-
-bool is_plain(const RowSampling& s) {
-  return s.temperature == 0 && s.repetition_penalty == 1 && s.presence_penalty == 0 &&
-         s.frequency_penalty == 0 && s.no_repeat_ngram_size == 0;
-}
-
-void check_choice(int32_t token, int64_t output) {
-  if (token == kNanLogits) fail("the model produced NaN logits for output token {}", output);
-  if (token == kInfiniteLogits)
-    fail("the model produced infinite logits for output token {}", output);
-  if (token == kNothingLeft)
-    fail("no token is left to choose: check no_repeat_ngram_size and temperature");
 }
 
 int32_t* ints(const Backend::Buffer& b) { return reinterpret_cast<int32_t*>(b.get()); }

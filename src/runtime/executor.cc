@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "runtime/device_chooser.h"
 #include "runtime/sampler.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/session.h"
@@ -63,6 +64,7 @@ bool stops(const SamplingParams& p, int32_t token) {
 struct Executor::Impl {
   Impl(Session& session, const ExecutorOptions& options)
       : session(session),
+        chooser(session.backend()),
         scheduler(scheduler_options(options, session),
                   fixed_pool(session, scheduler_options(options, session).max_batch_size)),
         stepper([this] { step_loop(); }),
@@ -72,7 +74,8 @@ struct Executor::Impl {
     std::unique_ptr<Sampler> sampler;
     SamplingParams params;
     ExecutorCallback callback;
-    bool cancelled = false;
+    std::optional<RowSampling> on_device;  // when the device can choose its tokens
+    int32_t made = 0;
   };
   struct Delivery {
     ExecutorCallback callback;
@@ -88,6 +91,9 @@ struct Executor::Impl {
   void step_loop();
   void deliver_loop();
   void run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock);
+  bool device_chooses(const Schedule& schedule, std::span<const Choice> choices) const;
+  void run_on_device(std::span<const StepPart> parts, const Schedule& schedule,
+                     std::vector<Choice>& choices);
   void choose(const Schedule& schedule, const LogitRows& logits, std::vector<Choice>& choices);
   void take(uint64_t id, Choice& c);
   void end(uint64_t id, ExecutorEvent event);
@@ -95,6 +101,7 @@ struct Executor::Impl {
   void emit(const Running& r, ExecutorEvent event);
 
   Session& session;
+  DeviceChooser chooser;
   mutable std::mutex mutex;
   std::condition_variable work;
   bool stopping = false;
@@ -120,6 +127,8 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   Running running;
   running.params = r.params;
   running.sampler = std::make_unique<Sampler>(r.params, session.vocab_size(), r.tokens);
+  running.on_device = running.sampler->on_device();
+  if (running.on_device && needs_history(*running.on_device)) running.on_device.reset();
   SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
   if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
   std::lock_guard lock(mutex);
@@ -202,7 +211,10 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
   std::string error;
   try {
     for (const auto& [from, to] : schedule.copies) session.copy_kv_block(from, to);
-    choose(schedule, session.run(parts), choices);
+    if (device_chooses(schedule, choices))
+      run_on_device(parts, schedule, choices);
+    else
+      choose(schedule, session.run(parts), choices);
   } catch (const std::exception& e) {
     error = e.what();
     log::error("a step with {} requests failed: {}", parts.size(), error);
@@ -222,6 +234,39 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
   scheduler.done(schedule, sampled);
   for (size_t i = 0; i < choices.size(); ++i)
     if (schedule.parts[i].samples) take(schedule.parts[i].id, choices[i]);
+}
+
+// All of them or none: logits that the host needs are brought there for every row.
+bool Executor::Impl::device_chooses(const Schedule& schedule,
+                                    std::span<const Choice> choices) const {
+  if (!session.backend().sampler() || session.is_observed()) return false;
+  int64_t rows = 0;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (!schedule.parts[i].samples) continue;
+    if (!choices[i].request->on_device) return false;
+    ++rows;
+  }
+  return rows > 0 && rows <= session.max_logit_rows();
+}
+
+void Executor::Impl::run_on_device(std::span<const StepPart> parts, const Schedule& schedule,
+                                   std::vector<Choice>& choices) {
+  const LogitRows logits = session.enqueue(parts);
+  std::vector<DeviceChooser::Row> rows;
+  for (size_t i = 0; i < choices.size(); ++i)
+    if (schedule.parts[i].samples)
+      rows.push_back({*choices[i].request->on_device, choices[i].request->made});
+  const std::span<const int32_t> tokens = chooser.choose(rows, logits.data, logits.vocab);
+  for (size_t i = 0, row = 0; i < choices.size(); ++i) {
+    if (!schedule.parts[i].samples) continue;
+    choices[i].token = tokens[row++];
+    try {
+      check_choice(choices[i].token, choices[i].request->made);
+      choices[i].request->sampler->take(choices[i].token);
+    } catch (const Error& e) {
+      choices[i].error = e.what();
+    }
+  }
 }
 
 // Rows of logits are shared out over the workers: a request's choice depends on itself alone.
@@ -250,6 +295,7 @@ void Executor::Impl::choose(const Schedule& schedule, const LogitRows& logits,
 void Executor::Impl::take(uint64_t id, Choice& c) {
   if (!c.error.empty()) return end(id, {.finish_reason = "error", .error = std::move(c.error)});
   ++counters.generated_tokens;
+  ++c.request->made;
   ExecutorEvent event{.id = id, .token = c.token, .logprobs = c.request->sampler->logprobs()};
   if (stops(c.request->params, c.token))
     event.finish_reason = "stop";

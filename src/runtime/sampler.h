@@ -25,6 +25,9 @@ class Sampler {
   // What a device needs to go on in this one's place; empty when it cannot do all that is asked.
   std::optional<RowSampling> on_device() const;
 
+  // A token that the device chose in its place.
+  void take(int32_t token) { processors_.append(token); }
+
   // Of the last token; only when params.logprobs >= 0.
   const std::optional<TokenLogprobs>& logprobs() const { return logprobs_; }
 

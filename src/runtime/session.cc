@@ -244,12 +244,16 @@ Session::Chunk Session::next_chunk(std::span<const StepPart> parts) {
   return c;
 }
 
-void Session::launch(const Chunk& chunk) {
+void Session::set_context(const Chunk& chunk) {
   context_.tokens = chunk.tokens;
   context_.sequences = chunk.sequences;
   context_.logit_rows = chunk.rows;
   step_.upload(context_);
   context_.kv = kv_.view();
+}
+
+void Session::launch(const Chunk& chunk) {
+  set_context(chunk);
   const auto launches = program_.launches(chunk.tokens, chunk.rows);
   if (!profile_) {
     backend_.run(launches, program_.workspace(), context_);
@@ -299,11 +303,25 @@ LogitRows Session::step(std::span<const SequenceInput> inputs) {
   return run(parts_);
 }
 
-LogitRows Session::run(std::span<const StepPart> parts) {
+void Session::start_parts(std::span<const StepPart> parts) {
   size_t blocks = 1;
   for (const StepPart& p : parts) blocks = std::max(blocks, p.blocks.size());
   size_buffers(1, static_cast<int64_t>(parts.size()), static_cast<int64_t>(blocks));
   done_.assign(parts.size(), 0);
+}
+
+LogitRows Session::enqueue(std::span<const StepPart> parts) {
+  start_parts(parts);
+  const Chunk chunk = next_chunk(parts);
+  for (size_t i = 0; i < parts.size(); ++i)
+    TOKAMAK_ASSERT(done_[i] == static_cast<int32_t>(parts[i].tokens.size()));
+  set_context(chunk);
+  backend_.enqueue(program_.launches(chunk.tokens, chunk.rows), program_.workspace(), context_);
+  return {program_.operand(plan().logits).as<float>(), chunk.rows, vocab_};
+}
+
+LogitRows Session::run(std::span<const StepPart> parts) {
+  start_parts(parts);
   int64_t left = 0, wanted = 0;
   for (const StepPart& in : parts) {
     left += static_cast<int64_t>(in.tokens.size());

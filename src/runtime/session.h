@@ -107,6 +107,8 @@ class Session {
   // sequence, token outside the vocabulary, KV cache full) leave every sequence as it was.
   LogitRows step(std::span<const SequenceInput> inputs);
   LogitRows run(std::span<const StepPart> parts);
+  // Enqueues a step that one launch can do and leaves its logits where the device has them.
+  LogitRows enqueue(std::span<const StepPart> parts);
   // The blocks of this session's KV cache, and content from one to another.
   BlockPool& kv_pool() { return pool_; }
   int32_t kv_block_size() const { return kv_.block_size(); }
@@ -158,6 +160,8 @@ class Session {
   void need_blocks(int64_t blocks);
   void size_buffers(int64_t rows, int64_t sequences, int64_t stride);
   Chunk next_chunk(std::span<const StepPart> parts);
+  void start_parts(std::span<const StepPart> parts);
+  void set_context(const Chunk& chunk);
   void launch(const Chunk& chunk);
   void emit_debug(const Chunk& chunk);
   BlockTable& table(int32_t sequence);
