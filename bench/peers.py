@@ -13,6 +13,7 @@ class Tokamak:
     def __init__(self, threads, repeats, program=None, extra=()):
         self.threads, self.repeats, self.extra = threads, repeats, list(extra)
         self.program = pathlib.Path(program or ROOT / "build/tokamak")
+        self.model = None  # instead of the one that is asked for
 
     def speed(self, model, test):
         if test[0] == "prefill":
@@ -21,7 +22,7 @@ class Tokamak:
             batch, lengths, field = 1, f"1,{test[1] + 1}", "decode_tokens_per_s"
         else:
             batch, lengths, field = test[1], f"{test[2]},{test[3]}", "decode_tokens_per_s"
-        out = run(self.program, "bench", "--model", model, "--workers", self.threads, "--batch_size", batch,
+        out = run(self.program, "bench", "--model", self.model or model, "--workers", self.threads, "--batch_size", batch,
                   "--num_runs", self.repeats, "--input_output_len", lengths, "--json", *self.extra,
                   stdout=subprocess.PIPE).stdout
         return json.loads(out)["cases"][0][field]

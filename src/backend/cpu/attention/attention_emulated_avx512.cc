@@ -1,14 +1,14 @@
 // The AMX kernels over emulated tile registers: only tests use them.
 #define TOKAMAK_EMULATE_TILES
-#include "backend/cpu/attention/decode_pairs.h"
+#include "backend/cpu/attention/decode_tile.h"
 #include "backend/cpu/attention/pair_tile.h"
 #include "backend/cpu/attention/prefill_tile.h"
 
 namespace tokamak {
 namespace {
 
-constexpr AttentionKernels kKernels = {angles,  prepare_head,    narrow,    widen, transpose,
-                                       prefill, decode_in_pairs, fetch_all, scale, &kPairs};
+constexpr AttentionKernels kKernels = {angles,  prepare_head, narrow,    widen, transpose,
+                                       prefill, decode,       fetch_all, scale, &kPairs};
 
 }  // namespace
 
