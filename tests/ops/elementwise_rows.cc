@@ -46,6 +46,10 @@ std::vector<OpSignature> unary_signatures() {
   for (const int64_t n : kOddSizes)
     all.push_back(make_signature(Op::unary, Attrs().set("kind", "silu"),
                                  {{DType::f32, {Symbol::tokens, n}}}));
+  for (const char* kind : {"silu", "gelu", "gelu_tanh", "tanh"})
+    for (const DType t : kActivationTypes)
+      all.push_back(
+          make_signature(Op::unary, Attrs().set("kind", kind), {{t, {Symbol::tokens, 72}}}));
   all.push_back(make_signature(Op::unary, Attrs().set("kind", "gelu"),
                                {{DType::f32, {Symbol::tokens, 3, 17}}}));
   all.push_back(make_signature(Op::unary, Attrs().set("kind", "exp"), {{DType::f32, {}}}));
@@ -76,8 +80,9 @@ std::vector<OpSignature> softcap_signatures() {
   std::vector<OpSignature> all;
   for (const DType t : kActivationTypes)
     for (const double cap : {1.0, 30.0})
-      all.push_back(
-          make_signature(Op::softcap, Attrs().set("cap", cap), {{t, {Symbol::sequences, 67}}}));
+      for (const int64_t n : {67, 72})
+        all.push_back(
+            make_signature(Op::softcap, Attrs().set("cap", cap), {{t, {Symbol::sequences, n}}}));
   return all;
 }
 
@@ -93,8 +98,9 @@ std::vector<OpSignature> cast_signatures() {
   std::vector<OpSignature> all;
   for (const DType from : kActivationTypes)
     for (const DType to : kActivationTypes)
-      all.push_back(make_signature(Op::cast, Attrs().set("dtype", std::string(name(to))),
-                                   {{from, {Symbol::tokens, 33}}}));
+      for (const int64_t n : {33, 72})
+        all.push_back(make_signature(Op::cast, Attrs().set("dtype", std::string(name(to))),
+                                     {{from, {Symbol::tokens, n}}}));
   all.push_back(
       make_signature(Op::cast, Attrs().set("dtype", "f32"), {{DType::i32, {Symbol::tokens, 5}}}));
   return all;
@@ -126,6 +132,15 @@ std::vector<OpSignature> binary_signatures() {
         make_signature(Op::binary, add, {{t, {Symbol::tokens, 33}}, {t, {Symbol::tokens, 33}}}));
     all.push_back(
         make_signature(Op::binary, mul, {{DType::f32, {Symbol::tokens, 33}}, {t, {33}, true}}));
+    const ValueType even{t, {Symbol::tokens, 72}}, even_cube{t, {Symbol::tokens, 3, 16}};
+    for (const Attrs& a : {add, mul}) {
+      all.push_back(make_signature(Op::binary, a, {even, even}));
+      all.push_back(make_signature(Op::binary, a, {even, {DType::f32, {72}, true}}));
+      all.push_back(make_signature(Op::binary, a, {{DType::f32, {}}, even}));
+      all.push_back(make_signature(Op::binary, a, {even, {t, {Symbol::tokens, 1}}}));
+      all.push_back(make_signature(Op::binary, a, {even_cube, {t, {3, 1}, true}}));
+      all.push_back(make_signature(Op::binary, a, {even_cube, even_cube}));
+    }
   }
   for (const int64_t n : kOddSizes)
     all.push_back(make_signature(
@@ -179,8 +194,10 @@ std::vector<OpSignature> glu_signatures() {
   std::vector<OpSignature> all;
   for (const char* kind : {"silu", "gelu", "gelu_tanh", "relu", "sigmoid", "tanh", "none"})
     for (const DType t : kActivationTypes) {
-      const ValueType x{t, {Symbol::tokens, t == DType::f32 ? 65 : 31}};
-      all.push_back(make_signature(Op::glu, Attrs().set("activation", kind), {x, x}));
+      for (const int64_t n : {t == DType::f32 ? 65 : 31, 72}) {
+        const ValueType x{t, {Symbol::tokens, n}};
+        all.push_back(make_signature(Op::glu, Attrs().set("activation", kind), {x, x}));
+      }
     }
   return all;
 }

@@ -32,16 +32,21 @@ GuardedBuffer pack(const Backend& backend, const Tactic& tactic, const OpSignatu
   return packed;
 }
 
+// Elements between strided rows: an odd number, or one that keeps vectors of 16 bytes aligned.
+int64_t gap_of(const HostTensor& t) { return t.width() % 16 == 8 ? 8 : 7; }
+
 GuardedBuffer rows_buffer(const HostTensor& t, bool strided, bool input) {
   const size_t size = static_cast<size_t>(info(t.type.dtype).block_bytes);
   const size_t row = static_cast<size_t>(t.width()) * size;
-  GuardedBuffer b(t.rows(), row, strided && t.shape.size() >= 2 ? row + 7 * size : row);
+  GuardedBuffer b(
+      t.rows(), row,
+      strided && t.shape.size() >= 2 ? row + static_cast<size_t>(gap_of(t)) * size : row);
   if (input) b.fill_rows(t.bytes.data());
   return b;
 }
 
 int64_t stride_of(const HostTensor& t, bool strided) {
-  return t.width() + (strided && t.shape.size() >= 2 ? 7 : 0);
+  return t.width() + (strided && t.shape.size() >= 2 ? gap_of(t) : 0);
 }
 
 HostTensor decode(HostTensor t, std::vector<std::byte> bytes) {

@@ -47,7 +47,8 @@ std::vector<HostTensor> reshape(const OpSignature& s, const std::vector<HostTens
 std::vector<OpSignature> gather_signatures() {
   std::vector<OpSignature> all;
   for (const DType t : kActivationTypes)
-    all.push_back(make_signature(Op::gather_rows, {}, {{t, {Symbol::tokens, 65}}}));
+    for (const int64_t n : {65, 72})
+      all.push_back(make_signature(Op::gather_rows, {}, {{t, {Symbol::tokens, n}}}));
   all.push_back(make_signature(Op::gather_rows, {}, {{DType::f32, {Symbol::tokens, 3, 5}}}));
   return all;
 }

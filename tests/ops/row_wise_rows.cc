@@ -34,7 +34,10 @@ std::vector<OpSignature> norm_signatures() {
   };
   for (const int64_t n : kOddSizes) add(DType::f32, DType::f32, n, centers(op) && n % 3 == 0);
   for (const DType t : kActivationTypes)
-    for (const DType w : kActivationTypes) add(t, w, 63, centers(op));
+    for (const DType w : kActivationTypes)
+      for (const int64_t n : {63, 72, 520}) add(t, w, n, centers(op));
+  // More elements than a block of threads takes at once.
+  for (const int64_t n : {4104, 8200, 16392}) add(DType::bf16, DType::bf16, n, centers(op));
   return all;
 }
 
@@ -104,7 +107,8 @@ std::vector<OpSignature> softmax_signatures() {
   for (const int64_t n : kOddSizes)
     all.push_back(make_signature(Op::softmax, {}, {{DType::f32, {Symbol::tokens, n}}}));
   for (const DType t : kActivationTypes)
-    all.push_back(make_signature(Op::softmax, {}, {{t, {Symbol::sequences, 3, 31}}}));
+    for (const int64_t n : {31, 72, 4104})
+      all.push_back(make_signature(Op::softmax, {}, {{t, {Symbol::sequences, 3, n}}}));
   return all;
 }
 

@@ -78,8 +78,8 @@ __device__ void draw_token(Selection<kCluster>&& selection, const DecodeRows& d,
                            const RowSampling& s, const Exchange& e) {
   Cut cut;
   if (s.top_k > 0 && s.top_k < d.vocab)
-    cut = selection.likeliest(cut, static_cast<uint32_t>(s.top_k));
-  if (s.top_p < 1) cut = selection.nucleus(cut, s.top_p);
+    cut = selection.search(cut, Goal{static_cast<uint32_t>(s.top_k), 0, 0});
+  if (s.top_p < 1) cut = selection.search(cut, Goal{0, s.top_p, 0});
   selection.draw(cut, e.log_min_p, e.uniform, [&](int32_t token) { feed_back(d, row, token); });
 }
 

@@ -16,10 +16,11 @@ constexpr int64_t kDrawMaxVocab = int64_t{1} << 20;  // so that a Mass can hold 
 using Mass = unsigned long long;
 constexpr int kMassBits = 43;
 
-// exp(score - max) = fraction * 2^-exponent, fraction near (1/2, 1]. Bins of falling weight, 16
-// per exponent.
+// exp(score - max) = fraction * 2^-exponent, fraction near (1/2, 1]. Places fall with the weight,
+// 2048 to a bin, 16 bins to an exponent.
+constexpr int kPerBin = kBins, kPerExponent = 16 * kPerBin;
 struct Weight {
-  int bin, exponent;
+  int place, exponent;
   uint32_t fraction;  // in units of 2^-31
   __device__ Mass mass() const { return Mass{fraction} << (kMassBits - 31) >> exponent; }
 };
@@ -29,23 +30,62 @@ __device__ inline Weight weight_of(float max, float score) {
   const float d = max - score, x = fminf(d * kLog2e, kFar);
   const float rest = x < kFar ? fmaf(d, kLog2e, -x) + d * kRest : 0.f;
   Weight w;
-  w.bin = __float_as_int(fmaf(x, 16.f, -0.5f) + kRound) - __float_as_int(kRound);
-  w.exponent = w.bin / 16;
+  w.place = __float_as_int(fmaf(x, kPerExponent, -0.5f) + kRound) - __float_as_int(kRound);
+  w.exponent = w.place / kPerExponent;
   const float exponent = __int_as_float(__float_as_int(kRound) + w.exponent) - kRound;
   w.fraction = static_cast<uint32_t>(exp2f(exponent - x - rest) * 2147483648.f);
   return w;
 }
+// A score that no token at this place or further on exceeds.
+__device__ inline float highest_at(float max, int place) {
+  const float d = static_cast<float>(place) * (0.693147181f / kPerExponent);
+  return fminf(max - d + 4e-7f * (fabsf(max) + d + 1), max);
+}
+// One that none at this place or before it falls below.
+__device__ inline float lowest_at(float max, int place) {
+  if (place / kPerBin >= kBins - 1) return -FLT_MAX;
+  const float d = static_cast<float>(place + 1) * (0.693147181f / kPerExponent);
+  return max - d - 4e-7f * (fabsf(max) + d + 1);
+}
 
-// A lower end of the tokens in falling order: those of earlier bins stay, and those of `bin` that
-// are above `order` or, with an id up to last_id, equal to it.
+// A lower end of the tokens in falling order: those of earlier places stay, and those of `place`
+// that are above `order` or, with an id up to last_id, equal to it.
 struct Cut {
-  int bin = kBins;
+  int place = kBins * kPerBin;
   uint32_t order = 0;
   int32_t last_id = 0x7fffffff;
-  // No score below it stays.
-  __device__ float floor() const { return bin == kBins ? -FLT_MAX : score_of(order); }
+  float floor = -FLT_MAX;  // no score below it stays
   __device__ bool keeps(const Weight& w, uint32_t o, int32_t id) const {
-    return w.bin < bin || (w.bin == bin && (o > order || (o == order && id <= last_id)));
+    return w.place < place || (w.place == place && (o > order || (o == order && id <= last_id)));
+  }
+};
+
+// What is searched for: so many tokens, or so much of their mass.
+struct Goal {
+  uint32_t count = 0;  // 0: mass
+  float top_p = 0;
+  Mass mass = 0;
+  __device__ void set_total(Mass total) {
+    mass = static_cast<Mass>(ceil(static_cast<double>(top_p) * static_cast<double>(total)));
+    if (mass == 0) mass = 1;
+  }
+  __device__ bool reached(uint32_t c, Mass m) const { return count ? c >= count : m >= mass; }
+};
+
+// One level of a search: the tokens in bins of falling weight; those of one bin by place; those of
+// one place by score, (high - order) >> shift.
+struct Level {
+  enum Kind { bins, places, orders } kind = bins;
+  int bin = 0, place = 0;  // that of the tokens
+  uint32_t low = 0, high = 0;
+  int shift = 0;
+  float least = -FLT_MAX, most = INFINITY;                       // scores beyond are not of it
+  __device__ int index(const Weight& w, uint32_t order) const {  // -1: not of it
+    if (kind == bins) return w.place / kPerBin;
+    if (kind == places) return w.place / kPerBin == bin ? w.place % kPerBin : -1;
+    return w.place == place && order >= low && order <= high
+               ? static_cast<int>((high - order) >> shift)
+               : -1;
   }
 };
 
@@ -105,39 +145,28 @@ class Selection {
 
   __device__ int32_t id(int place) const { return static_cast<int32_t>(p_.begin) + place; }
 
-  // The shortest cut within `cut` with `goal` tokens, all equals of the last one included.
-  __device__ Cut likeliest(const Cut& cut, uint32_t goal) {
-    const auto reached = [=](uint32_t count, Mass) { return count >= goal; };
-    Found f = level(cut, 0, 0, 0, Found{}, true, [&](Mass) { return reached; });
-    uint32_t low;
-    refine(cut, f, low, reached);
-    return joined(cut, low);
-  }
-  // The shortest cut within `cut` whose part of its mass reaches top_p; of equals the lowest ids.
-  __device__ Cut nucleus(const Cut& cut, float top_p) {
-    Mass goal = 1;
-    const auto reached = [&](uint32_t, Mass mass) { return mass >= goal; };
-    Found f = level(cut, 0, 0, 0, Found{}, true, [&](Mass total) {
-      goal = static_cast<Mass>(ceil(static_cast<double>(top_p) * static_cast<double>(total)));
-      if (goal == 0) goal = 1;
-      return reached;
-    });
-    uint32_t low;
-    const bool single = refine(cut, f, low, reached);
-    Cut result = joined(cut, low);
-    if (!single || f.count < 2) return result;
-    const Mass each_mass = f.mass / f.count;
-    const Mass wanted =
-        each_mass ? max((goal - f.mass_above + each_mass - 1) / each_mass, Mass{1}) : 1;
-    if (wanted >= f.count) return result;
-    nth([&](int j) { return Mass{order_of(p_.scores[j]) == low}; },
-        [=](Mass) { return wanted - 1; },
-        [&](int32_t id) {
-          for (int r = 0; r < team_.size(); ++r) team_.of(r, &e_)->id = id;
-        });
-    team_.sync();
-    result.last_id = e_.id;
-    return result;
+  // The shortest cut within `cut` that reaches the goal. By count all equals of the last token are
+  // included, by mass those with the lowest ids.
+  __device__ Cut search(const Cut& cut, Goal goal) {
+    Level l;
+    Found f = level(cut, l, goal, Found{});
+    l.bin = static_cast<int>(f.bin);
+    l.place = l.bin * kPerBin + kPerBin - 1;
+    bound(l, l.bin * kPerBin, l.place);
+    if (f.count > 1) {
+      l.kind = Level::places;
+      f = level(cut, l, goal, f);
+      l.place = l.bin * kPerBin + static_cast<int>(f.bin);
+      bound(l, l.place, l.place);
+    }
+    Cut result{l.place, 0, Cut{}.last_id, l.least};
+    if (f.count > 1) {
+      refine(cut, l, goal, f);
+      result.order = l.low;
+      result.floor = fmaxf(l.least, score_of(l.low));
+      if (f.count > 1 && !goal.count) keep_lowest_ids(result, goal, f);
+    }
+    return within(cut, result);
   }
   // use(token) in one thread of the team, of the token in whose share `uniform` of the mass lies;
   // tokens below min_p's part of the best do not count.
@@ -146,7 +175,7 @@ class Selection {
     const double least = static_cast<double>(max_) + log_min_p;
     float floor = static_cast<float>(least);
     if (static_cast<double>(floor) < least) floor = nextafterf(floor, INFINITY);
-    floor = fmaxf(floor, cut.floor());
+    floor = fmaxf(floor, cut.floor);
     nth(
         [&](int j) -> Mass {
           const float s = p_.scores[j];
@@ -162,39 +191,69 @@ class Selection {
   }
 
  private:
-  // From `low` in bin_ on, and still within `cut`.
-  __device__ Cut joined(const Cut& cut, uint32_t low) const {
-    const int bin = static_cast<int>(bin_);
-    return {bin, bin == cut.bin ? max(low, cut.order) : low};
+  __device__ void bound(Level& l, int first, int last) const {
+    l.most = highest_at(max_, first);
+    l.least = lowest_at(max_, last);
   }
-  // One level of the search: the tokens of `cut` in bins, by weight on the first level, then those
-  // of bin_ by score: (high - order) >> shift, which lie in [low, high].
-  template <typename MakeReached>
-  __device__ Found level(const Cut& cut, uint32_t low, uint32_t high, int shift, Found before,
-                         bool first, MakeReached make_reached) {
+  // The shorter of the two.
+  __device__ static Cut within(const Cut& a, const Cut& b) {
+    if (a.place != b.place) return a.place < b.place ? a : b;
+    if (a.order != b.order) return a.order > b.order ? a : b;
+    return a.last_id < b.last_id ? a : b;
+  }
+
+  // From a place down to one score, l.low, or to one token, from l.low on.
+  __device__ void refine(const Cut& cut, Level& l, Goal& goal, Found& f) {
+    l.kind = Level::orders;
+    l.high = order_of(l.most);
+    l.low = order_of(l.least);
+    while (f.count > 1 && l.low < l.high) {
+      const int bits = 32 - __clz(l.high - l.low);
+      l.shift = bits > 11 ? bits - 11 : 0;
+      f = level(cut, l, goal, f);
+      l.high -= f.bin << l.shift;
+      const uint32_t span = (1u << l.shift) - 1;
+      if (l.high - l.low > span) l.low = l.high - span;
+    }
+  }
+
+  // Of the equals that f counts only as many as the goal wants.
+  __device__ void keep_lowest_ids(Cut& cut, const Goal& goal, const Found& f) {
+    const Mass one = f.mass / f.count;
+    const Mass wanted = one ? max((goal.mass - f.mass_above + one - 1) / one, Mass{1}) : 1;
+    if (wanted >= f.count) return;
+    const uint32_t order = cut.order;
+    nth([&](int j) { return Mass{order_of(p_.scores[j]) == order}; },
+        [=](Mass) { return wanted - 1; },
+        [&](int32_t id) {
+          for (int r = 0; r < team_.size(); ++r) team_.of(r, &e_)->id = id;
+        });
+    team_.sync();
+    cut.last_id = e_.id;
+  }
+
+  // Counts the level's tokens that `cut` keeps and finds where the goal is reached.
+  __device__ Found level(const Cut& cut, const Level& l, Goal& goal, const Found& before) {
     for (int i = threadIdx.x; i < kBins; i += kDrawThreads)
       h_.count[i] = h_.low[i] = h_.high[i] = 0;
     __syncthreads();
-    const float floor = cut.floor();
+    const float least = fmaxf(cut.floor, l.least);
     for (int j = threadIdx.x; j < p_.size; j += kDrawThreads) {
       const float s = p_.scores[j];
-      const uint32_t o = order_of(s);
-      if (!(s >= floor) || (!first && (o < low || o > high))) continue;
+      if (!(s >= least && s <= l.most)) continue;
       const Weight w = weight_of(max_, s);
-      if (!cut.keeps(w, o, id(j))) continue;
-      if (first)
-        h_.add(w.bin, w.fraction);
-      else if (w.bin == static_cast<int>(bin_))
-        h_.add(static_cast<int>((high - o) >> shift), w.fraction);
+      const uint32_t o = order_of(s);
+      const int index = l.index(w, o);
+      if (index >= 0 && cut.keeps(w, o, id(j))) h_.add(index, w.fraction);
     }
     team_.sync();
-    return join(before, first, make_reached);
+    return join(before, l, goal);
   }
 
-  // Sums the team's histograms, each block a share of the bins, and finds where `reached` begins;
-  // at the latest in the last bin that holds a token.
-  template <typename MakeReached>
-  __device__ Found join(const Found& before, bool first, MakeReached make_reached) {
+  // Sums the team's histograms, each block a share of the bins, and finds where the goal is
+  // reached, at the latest in the last bin that holds a token.
+  __device__ Found join(const Found& before, const Level& l, Goal& goal) {
+    const bool first = l.kind == Level::bins;
     constexpr int kMost = kBins / kDrawThreads;
     const int share = kBins / team_.size(), each = max(share / kDrawThreads, 1);
     const int base = team_.rank() * share + static_cast<int>(threadIdx.x) * each;
@@ -212,7 +271,7 @@ class Selection {
           count[i] += h->count[base + i];
           sum += Mass{h->high[base + i]} << 32 | h->low[base + i];
         }
-        const int exponent = (first ? base + i : static_cast<int>(bin_)) / 16;
+        const int exponent = (first ? base + i : l.bin) / 16;
         mass[i] = sum << (kMassBits - 31) >> exponent;
         counts += count[i];
         masses += mass[i];
@@ -232,7 +291,7 @@ class Selection {
       count_at += e->count;
       mass_at += e->mass;
     }
-    const auto reached = make_reached(total);
+    if (first) goal.set_total(total);
     const uint32_t last = before.above + all;
     count_at += count_to - counts;
     mass_at += mass_to - masses;
@@ -240,8 +299,8 @@ class Selection {
     for (int i = 0; i < kMost; ++i) {
       if (count[i] == 0) continue;
       const bool here =
-          reached(count_at + count[i], mass_at + mass[i]) || count_at + count[i] == last;
-      if (here && !reached(count_at, mass_at)) {
+          goal.reached(count_at + count[i], mass_at + mass[i]) || count_at + count[i] == last;
+      if (here && !goal.reached(count_at, mass_at)) {
         const Found f{static_cast<uint32_t>(base + i), count[i], count_at, mass[i], mass_at};
         for (int r = 0; r < team_.size(); ++r) team_.of(r, &e_)->found = f;
       }
@@ -271,26 +330,6 @@ class Selection {
       e_.mass = masses;
     }
     team_.sync();
-  }
-
-  // From the bin of weights that `f` names down to one score, or to one token. True: one score,
-  // `low`; else all tokens of bin_ from `low` on belong to the cut.
-  template <typename Reached>
-  __device__ bool refine(const Cut& cut, Found& f, uint32_t& low, Reached reached) {
-    bin_ = f.bin;
-    const float nearest = static_cast<float>(f.bin) * 0.0433216988f;  // ln 2 / 16
-    const float margin = 1e-5f * (fabsf(max_) + nearest + 1);
-    uint32_t high = order_of(fminf(max_ - nearest + margin, max_));
-    low = f.bin == kBins - 1 ? order_of(-3.402823466e38f)
-                             : order_of(max_ - nearest - 0.0433216988f - margin);
-    while (f.count > 1 && low < high) {
-      const int bits = 32 - __clz(high - low), shift = bits > 11 ? bits - 11 : 0;
-      f = level(cut, low, high, shift, f, false, [&](Mass) { return reached; });
-      high -= f.bin << shift;
-      const uint32_t span = (1u << shift) - 1;
-      if (high - low > span) low = high - span;
-    }
-    return low == high;
   }
 
   // use(id) in one thread of the team, of the id at which the sum of value(place) in ascending
@@ -349,7 +388,6 @@ class Selection {
   Histogram& h_;
   const ScorePart& p_;
   const float max_;
-  uint32_t bin_ = 0;
 };
 
 }  // namespace tokamak::cuda

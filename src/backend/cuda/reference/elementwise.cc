@@ -1,6 +1,7 @@
 #include <array>
 
 #include "backend/cuda/kernels/reference.h"
+#include "backend/cuda/kernels/vectors.h"
 #include "backend/cuda/map_kind.h"
 #include "backend/cuda/reference/reference.h"
 #include "ops/activation.h"
@@ -34,6 +35,7 @@ class ConstantKernel final : public Kernel {
   const float value_;
 };
 
+template <auto kRun>
 class MapKernel final : public Kernel {
  public:
   explicit MapKernel(const OpSignature& s) : s_(s) {
@@ -44,8 +46,8 @@ class MapKernel final : public Kernel {
     }
   }
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    cuda::map(kind_, cap_, rows_arg(s_.inputs[0], args.in[0], *args.step),
-              rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
+    kRun(kind_, cap_, rows_arg(s_.inputs[0], args.in[0], *args.step),
+         rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
   }
 
  private:
@@ -69,6 +71,7 @@ cuda::RowMap row_map(const SymShape& from, const SymShape& result, const StepCon
   return m;
 }
 
+template <auto kRun>
 class PairKernel final : public Kernel {
  public:
   explicit PairKernel(const OpSignature& s)
@@ -76,10 +79,9 @@ class PairKernel final : public Kernel {
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
     const StepContext& step = *args.step;
     const SymShape& result = s_.outputs[0].shape;
-    cuda::pair(kind_, rows_arg(s_.inputs[0], args.in[0], step),
-               row_map(s_.inputs[0].shape, result, step), rows_arg(s_.inputs[1], args.in[1], step),
-               row_map(s_.inputs[1].shape, result, step),
-               rows_arg(s_.outputs[0], args.out[0], step), stream_of(exec));
+    kRun(kind_, rows_arg(s_.inputs[0], args.in[0], step), row_map(s_.inputs[0].shape, result, step),
+         rows_arg(s_.inputs[1], args.in[1], step), row_map(s_.inputs[1].shape, result, step),
+         rows_arg(s_.outputs[0], args.out[0], step), stream_of(exec));
   }
 
  private:
@@ -87,14 +89,15 @@ class PairKernel final : public Kernel {
   const PairKind kind_;
 };
 
+template <auto kRun>
 class GluKernel final : public Kernel {
  public:
   explicit GluKernel(const OpSignature& s)
       : s_(s), activation_(map_kind(parse_activation(s.attrs.get<std::string>("activation")))) {}
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    cuda::glu(activation_, rows_arg(s_.inputs[0], args.in[0], *args.step),
-              rows_arg(s_.inputs[1], args.in[1], *args.step),
-              rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
+    kRun(activation_, rows_arg(s_.inputs[0], args.in[0], *args.step),
+         rows_arg(s_.inputs[1], args.in[1], *args.step),
+         rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
   }
 
  private:
@@ -127,10 +130,14 @@ MapKind map_kind(Activation a) {
 
 void add_cuda_reference_elementwise(CudaRegistry& r) {
   r.add<CudaSimpleTactic>(Op::constant, r.target, fits, bind_cuda<ConstantKernel>);
+  const auto add = [&](Op op, CudaSimpleTactic::Bind reference, CudaSimpleTactic::Bind vectors) {
+    r.add<CudaSimpleTactic>(op, r.target, fits, reference);
+    r.add<CudaSimpleTactic>(op, r.target, fits_vectors, vectors, CudaSimpleTactic::Kind::vectors);
+  };
   for (const Op op : {Op::unary, Op::cast, Op::softcap})
-    r.add<CudaSimpleTactic>(op, r.target, fits, bind_cuda<MapKernel>);
-  r.add<CudaSimpleTactic>(Op::binary, r.target, fits, bind_cuda<PairKernel>);
-  r.add<CudaSimpleTactic>(Op::glu, r.target, fits, bind_cuda<GluKernel>);
+    add(op, bind_cuda<MapKernel<cuda::map>>, bind_cuda<MapKernel<cuda::map_vectors>>);
+  add(Op::binary, bind_cuda<PairKernel<cuda::pair>>, bind_cuda<PairKernel<cuda::pair_vectors>>);
+  add(Op::glu, bind_cuda<GluKernel<cuda::glu>>, bind_cuda<GluKernel<cuda::glu_vectors>>);
 }
 
 }  // namespace tokamak

@@ -1,5 +1,6 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/kernels/reference.h"
+#include "backend/cuda/kernels/vectors.h"
 #include "backend/cuda/reference/reference.h"
 
 namespace tokamak {
@@ -42,6 +43,7 @@ class ReshapeKernel final : public Kernel {
   const OpSignature s_;
 };
 
+template <auto kRun>
 class GatherKernel final : public Kernel {
  public:
   explicit GatherKernel(const OpSignature& s) : s_(s) {
@@ -49,9 +51,9 @@ class GatherKernel final : public Kernel {
       per_token_ *= s.inputs[0].shape[i].size;
   }
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    cuda::gather(rows_arg(s_.inputs[0], args.in[0], *args.step), args.step->logit_index, per_token_,
-                 rows_arg(s_.outputs[0], args.out[0], *args.step),
-                 info(s_.inputs[0].dtype).block_bytes, stream_of(exec));
+    kRun(rows_arg(s_.inputs[0], args.in[0], *args.step), args.step->logit_index, per_token_,
+         rows_arg(s_.outputs[0], args.out[0], *args.step), info(s_.inputs[0].dtype).block_bytes,
+         stream_of(exec));
   }
 
  private:
@@ -66,7 +68,10 @@ bool fits(const OpSignature& s) { return !is_block_format(s.inputs[0].dtype); }
 void add_cuda_reference_moves(CudaRegistry& r) {
   r.add<CudaSimpleTactic>(Op::concat, r.target, fits, bind_cuda<ConcatKernel>);
   r.add<CudaSimpleTactic>(Op::reshape, r.target, fits, bind_cuda<ReshapeKernel>);
-  r.add<CudaSimpleTactic>(Op::gather_rows, r.target, fits, bind_cuda<GatherKernel>);
+  r.add<CudaSimpleTactic>(Op::gather_rows, r.target, fits, bind_cuda<GatherKernel<cuda::gather>>);
+  r.add<CudaSimpleTactic>(Op::gather_rows, r.target, fits_vectors,
+                          bind_cuda<GatherKernel<cuda::gather_vectors>>,
+                          CudaSimpleTactic::Kind::vectors);
 }
 
 }  // namespace tokamak

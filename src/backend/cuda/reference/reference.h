@@ -1,4 +1,5 @@
-// Reference tactics: one per op, every dtype. The fallback that is always valid.
+// Reference tactics: one per op, every dtype. The fallback that is always valid. Beside them the
+// vectorized ones of the same ops (kernels/vectors.h).
 #pragma once
 #include "backend/cuda/cuda_tactic.h"
 
@@ -16,14 +17,19 @@ class CudaSimpleTactic final : public CudaTactic {
  public:
   using Fits = bool (*)(const OpSignature&);
   using Bind = std::unique_ptr<Kernel> (*)(const OpSignature&);
-  CudaSimpleTactic(Op op, const CudaTarget& target, Fits fits, Bind bind)
-      : CudaTactic(std::string(tokamak::name(op)) + ".reference", op, 0, target),
+  enum class Kind { reference, vectors };
+  CudaSimpleTactic(Op op, const CudaTarget& target, Fits fits, Bind bind,
+                   Kind kind = Kind::reference)
+      : CudaTactic(
+            std::string(tokamak::name(op)) + (kind == Kind::reference ? ".reference" : ".vectors"),
+            op, 0, target),
         fits_(fits),
-        bind_(bind) {}
+        bind_(bind),
+        kind_(kind) {}
   std::unique_ptr<Kernel> bind(const OpSignature& s) const override { return bind_(s); }
-  // A last resort: nothing that also fits is slower.
+  // The reference is a last resort: nothing that also fits is slower.
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
-    return 20 * CudaTactic::estimate_us(s, tokens);
+    return (kind_ == Kind::reference ? 20 : 1) * CudaTactic::estimate_us(s, tokens);
   }
 
  protected:
@@ -32,7 +38,11 @@ class CudaSimpleTactic final : public CudaTactic {
  private:
   const Fits fits_;
   const Bind bind_;
+  const Kind kind_;
 };
+
+// Rows of whole vectors of eight.
+bool fits_vectors(const OpSignature& signature);
 
 template <typename K>
 std::unique_ptr<Kernel> bind_cuda(const OpSignature& s) {

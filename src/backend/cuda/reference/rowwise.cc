@@ -1,4 +1,5 @@
 #include "backend/cuda/kernels/reference.h"
+#include "backend/cuda/kernels/vectors.h"
 #include "backend/cuda/map_kind.h"
 #include "backend/cuda/reference/reference.h"
 #include "ops/linear.h"
@@ -26,18 +27,20 @@ class ReduceKernel final : public Kernel {
   cuda::ReduceKind kind_;
 };
 
+template <auto kRun>
 class SoftmaxKernel final : public Kernel {
  public:
   explicit SoftmaxKernel(const OpSignature& s) : s_(s) {}
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    cuda::softmax(rows_arg(s_.inputs[0], args.in[0], *args.step),
-                  rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
+    kRun(rows_arg(s_.inputs[0], args.in[0], *args.step),
+         rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
   }
 
  private:
   const OpSignature s_;
 };
 
+template <auto kRun>
 class NormKernel final : public Kernel {
  public:
   explicit NormKernel(const OpSignature& s)
@@ -59,7 +62,7 @@ class NormKernel final : public Kernel {
     }
     n.centered = centers_;
     n.eps = eps_;
-    cuda::norm(n, stream_of(exec));
+    kRun(n, stream_of(exec));
   }
 
  private:
@@ -72,13 +75,14 @@ cuda::WeightRef weight_ref(const ValueType& t, const Operand& o) {
   return {o.data, t.shape[0].size, t.shape[1].size, t.dtype};
 }
 
+template <auto kRun>
 class EmbeddingKernel final : public Kernel {
  public:
   explicit EmbeddingKernel(const OpSignature& s)
       : s_(s), scale_(static_cast<float>(s.attrs.get_or<double>("scale", 1.0))) {}
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    cuda::embedding(args.in[0].as<const int32_t>(), weight_ref(s_.inputs[1], args.in[1]), scale_,
-                    rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
+    kRun(args.in[0].as<const int32_t>(), weight_ref(s_.inputs[1], args.in[1]), scale_,
+         rows_arg(s_.outputs[0], args.out[0], *args.step), stream_of(exec));
   }
 
  private:
@@ -131,12 +135,32 @@ bool fits_weights(const OpSignature& s) {
 
 }  // namespace
 
+bool fits_vectors(const OpSignature& s) {
+  const auto has_vectors = [](const ValueType& t) {
+    return is_cuda_activation(t.dtype) && (t.shape.empty() || t.shape.back().fixed()) &&
+           cuda_width(t) % 8 == 0;
+  };
+  for (const ValueType& t : s.inputs)
+    if (t.dtype != DType::i32 && !(s.op == Op::binary && cuda_width(t) == 1) && !has_vectors(t))
+      return false;
+  return has_vectors(s.outputs[0]);
+}
+
 void add_cuda_reference_rowwise(CudaRegistry& r) {
+  constexpr auto kVectors = CudaSimpleTactic::Kind::vectors;
   r.add<CudaSimpleTactic>(Op::reduce, r.target, fits, bind_cuda<ReduceKernel>);
-  r.add<CudaSimpleTactic>(Op::softmax, r.target, fits, bind_cuda<SoftmaxKernel>);
-  for (const Op op : {Op::rms_norm, Op::add_rms_norm, Op::layer_norm, Op::add_layer_norm})
-    r.add<CudaSimpleTactic>(op, r.target, fits, bind_cuda<NormKernel>);
-  r.add<CudaSimpleTactic>(Op::embedding, r.target, fits_weights, bind_cuda<EmbeddingKernel>);
+  r.add<CudaSimpleTactic>(Op::softmax, r.target, fits, bind_cuda<SoftmaxKernel<cuda::softmax>>);
+  r.add<CudaSimpleTactic>(Op::softmax, r.target, fits_vectors,
+                          bind_cuda<SoftmaxKernel<cuda::softmax_vectors>>, kVectors);
+  for (const Op op : {Op::rms_norm, Op::add_rms_norm, Op::layer_norm, Op::add_layer_norm}) {
+    r.add<CudaSimpleTactic>(op, r.target, fits, bind_cuda<NormKernel<cuda::norm>>);
+    r.add<CudaSimpleTactic>(op, r.target, fits_vectors, bind_cuda<NormKernel<cuda::norm_vectors>>,
+                            kVectors);
+  }
+  r.add<CudaSimpleTactic>(Op::embedding, r.target, fits_weights,
+                          bind_cuda<EmbeddingKernel<cuda::embedding>>);
+  r.add<CudaSimpleTactic>(Op::embedding, r.target, fits_vectors,
+                          bind_cuda<EmbeddingKernel<cuda::embedding_vectors>>, kVectors);
   for (const Op op : {Op::linear, Op::linear_glu})
     r.add<CudaSimpleTactic>(op, r.target, fits_weights, bind_cuda<LinearKernel>);
 }
