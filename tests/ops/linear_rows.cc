@@ -57,6 +57,11 @@ std::vector<OpSignature> signatures() {
     add({a, true}, DType::f32, DType::f32, {33, 65});
   for (const DType x : kActivationTypes) add({usual, false, true}, x, x, {33, 64});
   add({usual}, DType::f32, DType::bf16, {130, 64}, Symbol::sequences);
+  for (const DType x : {DType::f16, DType::bf16})  // what FP8 weights meet on a GPU
+    for (const int64_t bits : {16, 8}) {
+      add({usual, false, true, bits}, x, DType::f8_row, {2200, 128});
+      add({Activation::gelu_tanh, true, true, bits}, x, DType::f8_row, {40, 192});
+    }
   return all;
 }
 

@@ -88,7 +88,8 @@ TEST_F(Quantize, EveryFormatReadsBackNearAndNamesItself) {
   convert(convert_options("ckpt"));
   const std::vector<float>& down = weights_.at("model.layers.1.mlp.down_proj.weight").second;
   for (const Case& k :
-       {Case{"int8_wo", -1, false, DType::int8_row, 0.01},
+       {Case{"fp8", -1, false, DType::f8_row, 0.027},
+        Case{"int8_wo", -1, false, DType::int8_row, 0.01},
         Case{"int8_wo", 32, false, DType::q8_0, 0.007},
         Case{"int8_wo", 64, true, DType::int8a_g64, 0.007},
         Case{"int4_wo", 128, false, DType::int4_g128, 0.115},
@@ -109,7 +110,9 @@ TEST_F(Quantize, EveryFormatReadsBackNearAndNamesItself) {
     EXPECT_EQ(c.tensor("lm_head.weight").dtype, DType::f32);
     EXPECT_EQ(c.tensor("transformer.ln_f.weight").dtype, DType::f32);
     const QuantizationConfig& q = c.config().quantization;
-    EXPECT_EQ(q.quant_algo, k.qformat[3] == '8' ? "W8A16" : "W4A16");
+    EXPECT_EQ(q.quant_algo, k.dtype == DType::f8_row ? "FP8"
+                            : k.qformat[3] == '8'    ? "W8A16"
+                                                     : "W4A16");
     EXPECT_EQ(q.group_size, k.group);
     EXPECT_EQ(q.has_zero_point, k.zero_point);
     EXPECT_THAT(q.exclude_modules,

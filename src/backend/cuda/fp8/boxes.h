@@ -1,4 +1,4 @@
-// Matrices in columns of 64 as the copy engine takes them for kernels/f8_stream.h.
+// Matrices in units of columns as the copy engine takes them for kernels/f8_stream.h.
 #pragma once
 #include <cuda.h>
 
@@ -9,11 +9,11 @@ namespace tokamak {
 class BoxMaps {
  public:
   BoxMaps();  // Error: the driver cannot make maps
-  // [rows, width] of f16, bf16 or codes (u8), `stride` elements from row to row, in boxes of
-  // box_rows rows and box_units times 64 columns, swizzled over 128 bytes (codes: 64). The width
-  // divides by 64; data and rows lie at multiples of 16 bytes.
+  // [rows, width] of f16, bf16 or codes (u8), `stride` elements from row to row, as units of
+  // `columns` columns: boxes of box_rows rows and box_units units, swizzled over a row of a box (64
+  // or 128 bytes). `columns` divides the width; data and rows lie at multiples of 16 bytes.
   CUtensorMap units(const void* data, DType t, int64_t rows, int64_t width, int64_t stride,
-                    int box_rows, int box_units) const;
+                    int columns, int box_rows, int box_units) const;
 
  private:
   decltype(&cuTensorMapEncodeTiled) encode_ = nullptr;

@@ -58,7 +58,7 @@ class F8Stream final : public Kernel {
     for (int64_t begin = 0; begin < y.rows; begin += most) {
       const int64_t end = std::min(begin + most, y.rows);
       a.tokens = static_cast<int>(end - begin);
-      a.share = cuda::f8_stream_share(multiprocessors_, n_, a.glu, a.tokens);
+      a.share = cuda::f8_stream_share(multiprocessors_, n_, k_, a.glu, codes_);
       a.y = rows_from(y, begin, end);
       a.residual = rows_from(residual, begin, end);
       set_maps(a, args, rows_from(x, begin, end));
@@ -83,13 +83,15 @@ class F8Stream final : public Kernel {
     return dense;
   }
   void set_maps(cuda::F8StreamArg& a, const LaunchArgs& args, const cuda::RowsArg& x) const {
-    const int units = 8 / a.share.row_warps, rows = a.glu ? 8 : 16;
-    a.x = maps_.units(x.data, x.dtype, x.rows, k_, x.stride, cuda::f8_stream_box(a.tokens), units);
+    const int rows = a.glu ? 8 : 16, columns = a.share.columns;
+    const int x_columns = codes_ ? columns : cuda::F8Format::kColumns;
+    a.x = maps_.units(x.data, x.dtype, x.rows, k_, x.stride, x_columns,
+                      cuda::f8_stream_box(a.tokens, codes_), a.share.units * columns / x_columns);
     const std::byte *w = args.in[1].data, *w_b = args.in[weights_].data;
     for (int less = 0; less < 2; ++less) {
       const int box = std::max(1, a.share.most - less) * rows;
-      a.w[less] = maps_.units(w, DType::u8, n_, k_, k_, box, units);
-      a.w_b[less] = maps_.units(w_b, DType::u8, n_, k_, k_, box, units);
+      a.w[less] = maps_.units(w, DType::u8, n_, k_, k_, columns, box, a.share.box_units);
+      a.w_b[less] = maps_.units(w_b, DType::u8, n_, k_, k_, columns, box, a.share.box_units);
     }
     const size_t scales = cuda::F8Format::scales_at(n_, k_);
     a.scales = reinterpret_cast<const float*>(w + scales);

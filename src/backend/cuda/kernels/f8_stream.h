@@ -7,27 +7,30 @@
 
 namespace tokamak::cuda {
 
-inline constexpr int kF8StreamTokens = 64;  // at once; 16 where x is not in codes
-inline constexpr int kF8StreamHalfTokens = 16;
+inline constexpr int kF8StreamTokens = 64;      // at once, where x is in codes
+inline constexpr int kF8StreamHalfTokens = 16;  // where it is not
+inline constexpr int kF8MaxGroups = 16, kF8WarpGroups = 3;
 
 // How the rows are shared out, in groups of 16 (linear_glu: 8 of each weight).
 struct F8StreamShare {
   int groups = 0;  // of all
   int blocks = 0;
-  int most = 0;       // groups of a block; others have one less
-  int row_warps = 1;  // of 8 warps; the rest share out the columns
+  int most = 0;                  // groups of a block; others have one less
+  int columns = 0;               // of a unit: 128, or 64 where 128 does not divide k
+  int units = 0, box_units = 0;  // of a stage; of a box of weights
 };
-F8StreamShare f8_stream_share(int multiprocessors, int64_t n, bool glu, int tokens);
+F8StreamShare f8_stream_share(int multiprocessors, int64_t n, int64_t k, bool glu, bool codes);
 
 struct F8StreamArg {
-  // Boxes of 64 columns in the layout's order. x as [k / 64][tokens][64]: boxes of 8, 16, 32 or 64
-  // tokens (f8_stream_box()) and 8 / row_warps times 64 columns, swizzled over a row of a box.
-  // w, w_b as [k / 64][n][64] codes: of `most` groups' rows, or one group less, swizzled likewise.
-  alignas(64) CUtensorMap x, w[2], w_b[2];
+  // w, w_b as [k / columns][n][columns] codes in boxes of `most` groups' rows, or one group less,
+  // and box_units. x in codes likewise, in the layout's order; else as [k / 64][tokens][64]
+  // numbers: boxes of f8_stream_box() tokens and a stage's columns. All swizzled over a row of a
+  // box.
+  CUtensorMap x, w[2], w_b[2];
   const float *scales = nullptr, *scales_b = nullptr;  // [n]
   const float* x_scales = nullptr;                     // [tokens]; null: x is not in codes
   F8StreamShare share;
-  DType dtype = DType::f16;  // of x where it is not in codes
+  DType dtype = DType::f16;  // of x where it is not in codes: f16, bf16
   bool glu = false;
   int64_t n = 0, k = 0;
   int tokens = 0;
@@ -35,8 +38,9 @@ struct F8StreamArg {
   MapKind activation = MapKind::copy;
   int stages = 0, ahead = 0;  // of the ring; further ones fetched into the second cache
 };
-int f8_stream_box(int tokens);
+int f8_stream_box(int tokens, bool codes);
 // One launch; a.stages and a.ahead are set here.
-void f8_stream(F8StreamArg a, int ahead_bytes, cudaStream_t stream);
+void f8_stream(const F8StreamArg& a, int ahead_bytes, cudaStream_t stream);
+void f8_stream_codes(const F8StreamArg& a, int ahead_bytes, cudaStream_t stream);
 
 }  // namespace tokamak::cuda
