@@ -106,6 +106,15 @@ std::vector<OpSignature> attention_signatures() {
   add(DType::f16, a);
   a.window = 33, a.softcap = 20, a.head_dim = 96;
   add(DType::f32, a);
+  a = {};
+  a.heads = 8, a.kv_heads = 2, a.head_dim = 128, a.has_rope = true;
+  a.rope = rope_attrs(128, 128, true);
+  add(DType::f16, a);
+  a.deterministic = true;
+  add(DType::bf16, a);
+  a = {};
+  a.heads = 20, a.kv_heads = 1, a.head_dim = 64;
+  add(DType::f16, a);
   return all;
 }
 

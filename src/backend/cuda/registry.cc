@@ -1,5 +1,6 @@
 #include "backend/cuda/registry.h"
 
+#include "backend/cuda/attention/split.h"
 #include "backend/cuda/cublaslt/linear.h"
 #include "backend/cuda/fp8/linear.h"
 #include "backend/cuda/fp8/stream.h"
@@ -17,6 +18,7 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_cuda_reference_rowwise(r);
   add_cuda_reference_moves(r);
   add_cuda_reference_attention(r);
+  add_split_attention(r);
   add_cublaslt_linear(r);
   add_skinny_linear(r);
   add_f8_linear(r);

@@ -1,0 +1,751 @@
+// A block of four warps owns one KV head of one sequence, up to kDecodeRows query rows and one part
+// of the context. Each warp walks its own tiles of 16 keys, copied into its own ring of shared
+// memory, so that warps meet only at the end: S^T = K Q^T and O^T = V^T P^T on tensor cores, with
+// the dimensions in an order that lets 16-byte reads serve as operands. Parts of a head join
+// through a cluster's shared memory, or through memory and a second kernel.
+#pragma once
+#include <algorithm>
+
+#include "backend/cuda/kernels/attention_parts.cuh"
+#include "backend/cuda/kernels/decode_attention.h"
+
+namespace tokamak::cuda {
+namespace {
+
+constexpr int kWarps = 4, kThreads = kWarps * 32, kTile = kDecodeTile;
+constexpr int kFewQueries = 2;  // of a sequence, at most, where one tile of 8 rows is enough
+
+template <int HD, Kv KV>
+struct Ring {
+  static constexpr int kBytes = KV == Kv::f16 || KV == Kv::bf16 ? 2 : 1;
+  static constexpr int kRow = HD * kBytes + (KV == Kv::int8 ? 2 : 0);  // in shared memory, at most
+  static constexpr int kTileBytes = kTile * kRow;                      // of K, and of V
+  static constexpr int kStages = HD * kBytes <= 128 ? 4 : 2;
+  static constexpr int kWarpBytes = kStages * 2 * kTileBytes;
+};
+
+// A sequence in the step, and the tiles of a part, counted from the context's begin.
+struct Numbers {
+  int begin = 0, end = 0, length = 0;  // its tokens; its context after the step
+  __device__ int queries() const { return end - begin; }
+  __device__ int past() const { return length - queries(); }
+  __device__ bool operator==(const Numbers& n) const {
+    return begin == n.begin && end == n.end && length == n.length;
+  }
+};
+__device__ inline Numbers read_numbers(const StepArg& step, int seq) {
+  return {load_fresh(step.query_begin + seq), load_fresh(step.query_begin + seq + 1),
+          load_fresh(step.context_len + seq)};
+}
+
+struct Tiles {
+  int from = 0, to = 0;
+};
+__device__ inline Tiles tiles_of(const AttentionArg& a, const DecodeSplit& s, const Numbers& n,
+                                 int part) {
+  const int first = a.window > 0 ? max(0, n.past() - static_cast<int>(a.window) + 1) / kTile : 0;
+  const unsigned tiles = static_cast<unsigned>((n.length + kTile - 1) / kTile - first);
+  const unsigned most = (tiles + s.min_tiles - 1) / s.min_tiles,
+                 parts = max(1u, min(static_cast<unsigned>(s.parts), most));
+  const unsigned each = (tiles + parts - 1) / parts, at = static_cast<unsigned>(part) * each;
+  return {first + static_cast<int>(min(at, tiles)),
+          first + static_cast<int>(min(at + each, tiles))};
+}
+
+// Where 16-byte chunk `chunk` of a row lies, so that the reads below meet no bank conflicts.
+template <int ROW_BYTES>
+__device__ inline int k_chunk(int row, int chunk) {
+  return chunk ^ (ROW_BYTES >= 128 ? (row & 1) << 2 : (row & 1) << 1);
+}
+template <int ROW_BYTES>
+__device__ inline int v_chunk(int row, int chunk) {
+  return chunk ^ ((row >> 1 & 3) << 1 & (ROW_BYTES / 16 - 1));
+}
+
+template <int HD, int NT, Kv KV>
+class Decoder {
+  using R = Ring<HD, KV>;
+  static constexpr int kRows = 8 * NT, kStages = R::kStages;
+  static constexpr bool kQInRegisters = HD * NT <= 256;
+  static constexpr int kQueries = NT == 1 ? kFewQueries : kDecodeRows;
+
+ public:
+  // In shared memory: the warps' rings; q; this step's rows of K and V; a float row per warp.
+  static constexpr size_t kRingBytes = size_t{kWarps} * R::kWarpBytes;
+  static constexpr size_t kJoinBytes = sizeof(float) * kWarps * kRows * (HD + 4);
+  static constexpr size_t kQAt = (kRingBytes > kJoinBytes ? kRingBytes : kJoinBytes);
+  static constexpr size_t kNewAt = kQAt + size_t{kRows} * HD * 2;
+  static constexpr size_t kNewBytes = size_t{kQueries} * 2 * ((R::kRow + 15) / 16 * 16);
+  static constexpr size_t kFloatsAt = kNewAt + kNewBytes;
+  static constexpr size_t kAnglesAt = kFloatsAt + sizeof(float) * kWarps * HD;
+  static constexpr size_t kSharedBytes = kAnglesAt + sizeof(float2) * kQueries * HD / 2;
+
+  __device__ Decoder(const AttentionArg& a, const StepArg& step, const DecodeSplit& split,
+                     uint8_t* memory)
+      : a_(a), step_(step), split_(split), memory_(memory) {
+    seq_ = static_cast<int>(blockIdx.x) / a.kv_heads;
+    kv_head_ = static_cast<int>(blockIdx.x) % a.kv_heads;
+    part_ = static_cast<int>(blockIdx.y);
+    row_from_ = static_cast<int>(blockIdx.z) * kRows;
+    group_ = a.heads / a.kv_heads;
+    warp_ = static_cast<int>(threadIdx.x) / 32;
+    lane_ = static_cast<int>(threadIdx.x) % 32;
+    ring_ = memory + warp_ * R::kWarpBytes;
+  }
+
+  // What does not depend on the kernel before, or seldom does, is fetched ahead of it and asked for
+  // again after it: where the step turned out to be another one, all is done anew.
+  __device__ void run() {
+    let_next_start();
+    if (split_.clustered) cluster_arrive();
+    const Numbers early = read_numbers(step_, seq_);
+    if (a_.block_size % kTile == 0 && early.length <= step_.max_context &&
+        early.queries() <= early.length && early.end <= step_.tokens && takes(early))
+      set(early);
+    int block = my_block(), fresh_block = my_fresh_block(), position = my_position();
+    start_tiles(block);
+    make_angles(position);
+    clear_q();
+    wait_for_previous();
+    const Numbers now = read_numbers(step_, seq_);
+    const int block_now = my_block(), fresh_now = my_fresh_block(), position_now = my_position();
+    RawHead<HD> raw;
+    load_raw(warp_, raw);
+    const bool same = now == n_ && fresh_now == fresh_block;
+    if (!__all_sync(0xffffffffu, same && block_now == block)) {
+      wait_copies<0>();
+      __syncwarp();
+      set(takes(now) ? now : Numbers{});
+      start_tiles(my_block());
+      fresh_block = my_fresh_block();
+      load_raw(warp_, raw);
+    }
+    if (__syncthreads_or(!same || position_now != position)) make_angles(my_position());
+    if (n_.queries() == 0) {
+      wait_copies<0>();
+      return;  // all blocks of a cluster alike
+    }
+    load_heads(raw, fresh_block);
+    __syncthreads();
+    walk();
+    join_warps();
+    join_parts();
+  }
+
+ private:
+  __device__ bool takes(const Numbers& n) const {
+    return n.queries() > 0 && is_decode(n.queries(), group_) && row_from_ < n.queries() * group_;
+  }
+  __device__ void set(const Numbers& n) {
+    n_ = n;
+    tiles_ = tiles_of(a_, split_, n, part_);
+    new_from_ = max(n.past(), tiles_.from * kTile);
+    fresh_ = max(0, min(n.length, tiles_.to * kTile) - new_from_);
+    rows_ = min(n.queries() * group_ - row_from_, kRows);
+  }
+  __device__ void block_and_rest(int j, int& block, int& rest) const {
+    block = split_.block_shift >= 0 ? j >> split_.block_shift : j / a_.block_size;
+    rest = j - block * a_.block_size;
+  }
+  __device__ int tile_of(int i) const { return tiles_.from + warp_ + i * kWarps; }
+  __device__ int block_at(int j) const {
+    int block, rest;
+    block_and_rest(j, block, rest);
+    return load_fresh(step_.block_table + int64_t{seq_} * step_.block_table_stride + block);
+  }
+  // Bytes from a pool's begin to key j, which lies in `block`.
+  __device__ int64_t row_in(int block, int j) const {
+    int unused, rest;
+    block_and_rest(j, unused, rest);
+    return (int64_t{block * a_.kv_heads + kv_head_} * a_.block_size + rest) * kv_pitch<KV>(a_);
+  }
+
+  // Of the ring's first tiles: lane i asks where tile i lies.
+  __device__ int my_block() const {
+    const int j = tile_of(lane_) * kTile;
+    return lane_ < kStages && tile_of(lane_) < tiles_.to && j < n_.past() ? block_at(j) : -1;
+  }
+  // Of this step's keys of this part: lane i asks where key i goes.
+  __device__ int my_fresh_block() const {
+    return lane_ < fresh_ ? block_at(new_from_ + lane_) : -1;
+  }
+  __device__ void start_tiles(int block) {
+    for (int i = 0; i < kStages; ++i) start_tile(i, __shfl_sync(0xffffffffu, block, i));
+  }
+  // Of the step's tokens of this sequence: thread i asks for token i's.
+  __device__ int my_position() const {
+    const int i = static_cast<int>(threadIdx.x);
+    return a_.has_rope && i < n_.queries() ? load_fresh(a_.positions + n_.begin + i) : 0;
+  }
+  // cos and sin of every token's pairs; `position`: of token threadIdx.x.
+  __device__ void make_angles(int position) {
+    if (!a_.has_rope) return;
+    auto* positions = reinterpret_cast<int*>(memory_ + kFloatsAt);  // heads come later
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < n_.queries()) positions[threadIdx.x] = position;
+    __syncthreads();
+    const int half = a_.rope.rotary_dim / 2;
+    for (int q = 0; q < n_.queries(); ++q)
+      for (int i = threadIdx.x; i < half; i += kThreads)
+        angles()[q * half + i] = angle_of(a_, n_.length, positions[q], i);
+    __syncthreads();
+  }
+  __device__ float2* angles() const { return reinterpret_cast<float2*>(memory_ + kAnglesAt); }
+
+  // Tile i of this warp into its place in the ring: past keys only, zeros for the others.
+  __device__ void start_tile(int i, int block) {
+    const int tile = tile_of(i);
+    if (tile < tiles_.to) {
+      uint8_t* to = ring_ + i % kStages * 2 * R::kTileBytes;
+      if constexpr (KV == Kv::int8)
+        copy_codes(tile * kTile, to);
+      else
+        copy_rows(tile * kTile, block, to);
+    }
+    commit_copies();
+  }
+  __device__ void copy_rows(int j0, int block, uint8_t* to) {
+    constexpr int kRowBytes = HD * R::kBytes, kChunks = kRowBytes / 16;
+    constexpr int kRowsAtOnce = kChunks >= 32 ? 1 : 32 / kChunks;
+    const int chunk = lane_ % kChunks, used = a_.head_dim * R::kBytes / 16, past = n_.past();
+    const bool one_block = a_.block_size % kTile == 0;
+    const int64_t pitch = kv_pitch<KV>(a_);
+    const int64_t first = one_block && j0 < past ? row_in(block, j0) : 0;
+#pragma unroll
+    for (int r = 0; r < kTile; r += kRowsAtOnce) {
+      const int row = r + lane_ / kChunks, j = j0 + row;
+      const bool valid = j < past && chunk < used;
+      int64_t from = 0;
+      if (valid)
+        from = (one_block ? first + row * pitch : kv_row<KV>(a_, step_, seq_, kv_head_, j)) +
+               chunk * 16;
+      copy16_async(to + row * kRowBytes + k_chunk<kRowBytes>(row, chunk) * 16, a_.k_cache + from,
+                   valid);
+      copy16_async(to + R::kTileBytes + row * kRowBytes + v_chunk<kRowBytes>(row, chunk) * 16,
+                   a_.v_cache + from, valid);
+    }
+  }
+  // Rows of int8 do not begin at multiples of 16 bytes, eight together do.
+  __device__ void copy_codes(int j0, uint8_t* to) {
+    const int pitch = kv_pitch<KV>(a_), past = n_.past();
+    for (int j = j0; j < j0 + kTile; j += 8) {
+      if (j >= past) break;
+      const int64_t from = kv_row<KV>(a_, step_, seq_, kv_head_, j);
+      for (int at = lane_ * 16; at < 8 * pitch; at += 512) {
+        copy16_async(to + (j - j0) * pitch + at, a_.k_cache + from + at, true);
+        copy16_async(to + R::kTileBytes + (j - j0) * pitch + at, a_.v_cache + from + at, true);
+      }
+    }
+  }
+
+  // Heads that this block needs: this step's keys and values of its part, which also enter the
+  // cache, then q's rows; item i goes to warp i % kWarps.
+  __device__ void load_raw(int i, RawHead<HD>& raw) const {
+    if (i < 2 * fresh_) {
+      raw.load(a_, i % 2 == 1 ? a_.v : a_.k, n_.begin + new_from_ - n_.past() + i / 2, kv_head_);
+    } else if (i - 2 * fresh_ < rows_) {
+      const int row = row_from_ + i - 2 * fresh_;
+      raw.load(a_, a_.q, n_.begin + row / group_, kv_head_ * group_ + row % group_);
+    }
+  }
+  __device__ void load_heads(RawHead<HD>& raw, int fresh_block) {
+    float* head = reinterpret_cast<float*>(memory_ + kFloatsAt) + warp_ * HD;
+    const int half = a_.rope.rotary_dim / 2;
+    for (int i = warp_; i < 2 * fresh_ + rows_; i += kWarps) {
+      if (i > warp_) load_raw(i, raw);
+      const int r = i - 2 * fresh_;
+      if (r >= 0) {
+        warp_head(a_, raw, a_.q_weight,
+                  a_.has_rope ? angles() + (row_from_ + r) / group_ * half : nullptr, head);
+        store_q(r, head);
+      } else {
+        const int j = new_from_ + i / 2;
+        const bool value = i % 2 == 1, turn = !value && a_.has_rope;
+        const int64_t row = row_in(__shfl_sync(0xffffffffu, fresh_block, i / 2), j);
+        warp_head(a_, raw, value ? RowsArg{} : a_.k_weight,
+                  turn ? angles() + (j - n_.past()) * half : nullptr, head);
+        warp_store_row<KV>(a_, head, value ? a_.v_scale : a_.k_scale, new_row(i / 2, value),
+                           blockIdx.z > 0 ? nullptr : (value ? a_.v_cache : a_.k_cache) + row);
+      }
+      __syncwarp();
+    }
+  }
+  __device__ void store_q(int r, const float* head) {
+    uint8_t* to = memory_ + kQAt + r * HD * 2;
+    for (int d = 2 * lane_; d < a_.head_dim; d += 64)
+      *reinterpret_cast<uint32_t*>(to + k_chunk<HD * 2>(r, d / 8) * 16 + d % 8 * 2) =
+          pack2<kBf16Keys<KV>>(head[d], head[d + 1]);
+  }
+  __device__ void clear_q() {  // rows and columns that stay empty count zero
+    for (int i = threadIdx.x; i < kRows * HD / 8; i += kThreads)
+      reinterpret_cast<uint4*>(memory_ + kQAt)[i] = uint4{0, 0, 0, 0};
+  }
+  __device__ uint8_t* new_row(int n, bool value) const {
+    return memory_ + kNewAt + (2 * n + value) * ((R::kRow + 15) / 16 * 16);
+  }
+  __device__ uint4 q_chunk(int nt, int c) const {
+    const int g = lane_ / 4, t = lane_ % 4, row = 8 * nt + g;
+    return *reinterpret_cast<const uint4*>(memory_ + kQAt + row * HD * 2 +
+                                           k_chunk<HD * 2>(row, 4 * c + t) * 16);
+  }
+
+  // This step's rows into the tile that they belong to; zeros after them.
+  __device__ void patch(int j0, uint8_t* tile) const {
+    const int past = n_.past();
+    if (j0 + kTile <= past) return;
+    if constexpr (KV == Kv::int8) {
+      const int pitch = kv_pitch<KV>(a_);
+      for (int j = max(j0, past); j < j0 + kTile; ++j)
+        for (int value = 0; value < 2; ++value)
+          for (int at = 2 * lane_; at < pitch; at += 64)
+            *reinterpret_cast<uint16_t*>(tile + value * R::kTileBytes + (j - j0) * pitch + at) =
+                j < n_.length
+                    ? *reinterpret_cast<const uint16_t*>(new_row(j - new_from_, value) + at)
+                    : 0;
+    } else {
+      constexpr int kRowBytes = HD * R::kBytes;
+      const int used = a_.head_dim * R::kBytes / 16;
+      for (int j = max(j0, past); j < min(j0 + kTile, n_.length); ++j)
+        for (int i = lane_; i < 2 * used; i += 32) {
+          const bool value = i >= used;
+          const int chunk = value ? i - used : i, row = j - j0;
+          const int place = value ? v_chunk<kRowBytes>(row, chunk) : k_chunk<kRowBytes>(row, chunk);
+          *reinterpret_cast<uint4*>(tile + value * R::kTileBytes + row * kRowBytes + place * 16) =
+              *reinterpret_cast<const uint4*>(new_row(j - new_from_, value) + chunk * 16);
+        }
+    }
+    __syncwarp();
+  }
+
+  // Eight elements of a row, from 32 * c + 8 * t, as four words.
+  __device__ void k_words(const uint8_t* tile, int row, int c, uint32_t (&w)[4]) const {
+    const int t = lane_ % 4;
+    if constexpr (KV == Kv::int8) {
+      const uint8_t* p = tile + row * kv_pitch<KV>(a_) + 2 + 32 * c + 8 * t;
+      codes8<false>(p, 32 * c + 8 * t, w);
+    } else if constexpr (KV == Kv::f8) {
+      const int at = 32 * c + 8 * t;
+      f8x8(tile + row * HD + k_chunk<HD>(row, at / 16) * 16 + at % 16, w);
+    } else {
+      const uint4 v = *reinterpret_cast<const uint4*>(tile + row * HD * 2 +
+                                                      k_chunk<HD * 2>(row, 4 * c + t) * 16);
+      w[0] = v.x, w[1] = v.y, w[2] = v.z, w[3] = v.w;
+    }
+  }
+  // Eight elements of a row, from d.
+  __device__ void v_words(const uint8_t* tile, int row, int d, uint32_t (&w)[4]) const {
+    if constexpr (KV == Kv::int8) {
+      codes8<true>(tile + row * kv_pitch<KV>(a_) + 2 + d, d, w);
+    } else if constexpr (KV == Kv::f8) {
+      f8x8(tile + row * HD + v_chunk<HD>(row, d / 16) * 16 + d % 16, w);
+    } else {
+      const uint4 v =
+          *reinterpret_cast<const uint4*>(tile + row * HD * 2 + v_chunk<HD * 2>(row, d / 8) * 16);
+      w[0] = v.x, w[1] = v.y, w[2] = v.z, w[3] = v.w;
+    }
+  }
+  template <bool BF16>
+  __device__ void codes8(const uint8_t* p, int d, uint32_t (&w)[4]) const {
+    const bool some = d < a_.head_dim;
+    const auto* h = reinterpret_cast<const uint16_t*>(p);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const uint32_t codes = some ? h[2 * i] | uint32_t{h[2 * i + 1]} << 16 : 0;
+      w[2 * i] = widen_int8<BF16>(codes, 0);
+      w[2 * i + 1] = widen_int8<BF16>(codes, 1);
+    }
+  }
+  __device__ void f8x8(const uint8_t* p, uint32_t (&w)[4]) const {
+    const uint2 v = *reinterpret_cast<const uint2*>(p);
+    w[0] = widen_f8(static_cast<uint16_t>(v.x));
+    w[1] = widen_f8(static_cast<uint16_t>(v.x >> 16));
+    w[2] = widen_f8(static_cast<uint16_t>(v.y));
+    w[3] = widen_f8(static_cast<uint16_t>(v.y >> 16));
+  }
+  __device__ float row_scale(const uint8_t* tile, int row) const {
+    const auto* p = reinterpret_cast<const uint16_t*>(tile + row * kv_pitch<KV>(a_));
+    return __half2float(__ushort_as_half(*p));
+  }
+
+  __device__ void walk() {
+    const int g = lane_ / 4, t = lane_ % 4;
+    uint4 q[kQInRegisters ? NT : 1][HD / 32];
+    if constexpr (kQInRegisters)
+      for (int nt = 0; nt < NT; ++nt)
+        for (int c = 0; c < HD / 32; ++c) q[nt][c] = q_chunk(nt, c);
+#pragma unroll
+    for (int nt = 0; nt < NT; ++nt)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        max_[nt][i] = -INFINITY;
+        sum_[nt][i] = 0;
+        const int row = row_from_ + 8 * nt + 2 * t + i;
+        last_[nt][i] = n_.past() + row / group_;
+      }
+#pragma unroll
+    for (int nt = 0; nt < NT; ++nt)
+#pragma unroll
+      for (int m = 0; m < HD / 16; ++m)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) out_[nt][m][i] = 0;
+
+    for (int i = 0; tile_of(i) < tiles_.to; ++i) {
+      const int next = tile_of(i + kStages) * kTile;  // whose place is asked for well ahead
+      const int block = tile_of(i + kStages) < tiles_.to && next < n_.past() ? block_at(next) : 0;
+      wait_copies<kStages - 1>();
+      __syncwarp();
+      uint8_t* tile = ring_ + i % kStages * 2 * R::kTileBytes;
+      const int j0 = tile_of(i) * kTile;
+      patch(j0, tile);
+
+      float s[NT][4] = {}, more[NT][4] = {};  // two chains
+#pragma unroll
+      for (int c = 0; c < HD / 32; ++c) {
+        uint32_t ka[4], kb[4];
+        k_words(tile, g, c, ka);
+        k_words(tile, g + 8, c, kb);
+#pragma unroll
+        for (int nt = 0; nt < NT; ++nt) {
+          const uint4 b = kQInRegisters ? q[nt][c] : q_chunk(nt, c);
+          mma<kBf16Keys<KV>>(s[nt], ka[0], kb[0], ka[1], kb[1], b.x, b.y);
+          mma<kBf16Keys<KV>>(more[nt], ka[2], kb[2], ka[3], kb[3], b.z, b.w);
+        }
+      }
+#pragma unroll
+      for (int nt = 0; nt < NT; ++nt)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) s[nt][e] += more[nt][e];
+      uint32_t p[NT][2];
+      soften(tile, j0, s, p);
+      add_values(tile + R::kTileBytes, p);
+      __syncwarp();
+      start_tile(i + kStages, block);
+    }
+    wait_copies<0>();
+#pragma unroll
+    for (int nt = 0; nt < NT; ++nt)
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+#pragma unroll
+        for (int d = 4; d < 32; d *= 2) sum_[nt][i] += __shfl_xor_sync(0xffffffffu, sum_[nt][i], d);
+  }
+
+  // Scores of keys j0 + g and + 8 for rows 2t and 2t + 1 to probabilities, as operands.
+  __device__ void soften(const uint8_t* tile, int j0, float (&s)[NT][4], uint32_t (&p)[NT][2]) {
+    const int g = lane_ / 4;
+    float k_scale[2] = {a_.k_scale, a_.k_scale}, v_scale[2] = {1, 1};
+    if constexpr (KV == Kv::int8) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        k_scale[h] = row_scale(tile, g + 8 * h);
+        v_scale[h] = row_scale(tile + R::kTileBytes, g + 8 * h);
+      }
+    }
+#pragma unroll
+    for (int nt = 0; nt < NT; ++nt) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float& x = s[nt][i + 2 * h];
+          const int j = j0 + g + 8 * h, last = last_[nt][i];
+          x *= k_scale[h] * a_.scale;
+          if (a_.softcap > 0) x = capped(x, a_.softcap);
+          const bool seen = j <= last && j < n_.length &&
+                            (a_.window <= 0 || j > last - static_cast<int>(a_.window));
+          x = seen ? x * kLog2E : -INFINITY;
+        }
+        float m = fmaxf(s[nt][i], s[nt][i + 2]);
+#pragma unroll
+        for (int d = 4; d < 32; d *= 2) m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, d));
+        m = fmaxf(m, max_[nt][i]);
+        const float base = m == -INFINITY ? 0.f : m;
+        const float shrink = exp2_fast(max_[nt][i] - base);
+        max_[nt][i] = m;
+        s[nt][i] = exp2_fast(s[nt][i] - base);
+        s[nt][i + 2] = exp2_fast(s[nt][i + 2] - base);
+        sum_[nt][i] = sum_[nt][i] * shrink + s[nt][i] + s[nt][i + 2];
+#pragma unroll
+        for (int mt = 0; mt < HD / 16; ++mt) {
+          out_[nt][mt][i] *= shrink;
+          out_[nt][mt][i + 2] *= shrink;
+        }
+      }
+      constexpr bool kBf16 = kBf16Values<KV>;
+      p[nt][0] = transposed(pack2<kBf16>(s[nt][0] * v_scale[0], s[nt][1] * v_scale[0]));
+      p[nt][1] = transposed(pack2<kBf16>(s[nt][2] * v_scale[1], s[nt][3] * v_scale[1]));
+    }
+  }
+
+  // Output tile 4 * b + i of 16 dimensions: 64 * b + 8 * g + 2 * i and the one after it.
+  __device__ void add_values(const uint8_t* tile, const uint32_t (&p)[NT][2]) {
+    const int g = lane_ / 4, t = lane_ % 4;
+#pragma unroll
+    for (int b = 0; b < HD / 64; ++b) {
+      uint32_t v[4][4];
+#pragma unroll
+      for (int r = 0; r < 4; ++r) v_words(tile, 2 * t + r % 2 + r / 2 * 8, 64 * b + 8 * g, v[r]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const uint32_t a0 = __byte_perm(v[0][i], v[1][i], 0x5410),
+                       a1 = __byte_perm(v[0][i], v[1][i], 0x7632),
+                       a2 = __byte_perm(v[2][i], v[3][i], 0x5410),
+                       a3 = __byte_perm(v[2][i], v[3][i], 0x7632);
+#pragma unroll
+        for (int nt = 0; nt < NT; ++nt)
+          mma<kBf16Values<KV>>(out_[nt][4 * b + i], a0, a1, a2, a3, p[nt][0], p[nt][1]);
+      }
+    }
+  }
+
+  // The warps' outputs, sums and maxima become the block's: written, or handed to the cluster's
+  // first block or to memory.
+  __device__ void join_warps() {
+    const int g = lane_ / 4, t = lane_ % 4;
+    float* joins = reinterpret_cast<float*>(memory_);  // [warp][row][HD outputs, max, sum]
+    __syncthreads();
+#pragma unroll
+    for (int nt = 0; nt < NT; ++nt)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (8 * nt + 2 * t + i >= rows_) continue;
+        float* row = joins + (warp_ * kRows + 8 * nt + 2 * t + i) * (HD + 4);
+#pragma unroll
+        for (int b = 0; b < HD / 64; ++b) {
+          float* to = row + 64 * b + 8 * g;
+#pragma unroll
+          for (int m = 0; m < 2; ++m)
+            *reinterpret_cast<float4*>(to + 4 * m) =
+                make_float4(out_[nt][4 * b + 2 * m][i], out_[nt][4 * b + 2 * m][i + 2],
+                            out_[nt][4 * b + 2 * m + 1][i], out_[nt][4 * b + 2 * m + 1][i + 2]);
+        }
+        if (g == 0) {
+          row[HD] = max_[nt][i];
+          row[HD + 1] = sum_[nt][i];
+        }
+      }
+    float* parts = nullptr;
+    if (split_.parts > 1) {
+      parts = split_.partial + part_at(part_);
+      if (split_.clustered) {
+        cluster_wait();  // all blocks have begun
+        parts = first_block(part_room()) + part_ * rows_ * (HD + 4);
+      }
+    }
+    __syncthreads();
+    for (int i = 4 * static_cast<int>(threadIdx.x); i < rows_ * HD; i += 4 * kThreads) {
+      const int r = i / HD, d = i % HD;
+      float m, sum;
+      const float4 v = join<kWarps>(joins + r * (HD + 4), kRows * (HD + 4), kWarps, d, m, sum);
+      if (parts == nullptr) {
+        write(r, d, v, sum);
+      } else {
+        *reinterpret_cast<float4*>(parts + r * (HD + 4) + d) = v;
+        if (d == 0) *reinterpret_cast<float2*>(parts + r * (HD + 4) + HD) = make_float2(m, sum);
+      }
+    }
+  }
+  // Outputs d … d + 3 of `count` rows that lie `stride` apart, with their maximum and sum.
+  template <int MOST>
+  __device__ static float4 join(const float* from, int64_t stride, int count, int d, float& most,
+                                float& sum) {
+    float2 ends[MOST];
+    float4 v[MOST];
+    most = -INFINITY;
+#pragma unroll
+    for (int p = 0; p < MOST; ++p) {
+      if (p >= count) break;
+      ends[p] = *reinterpret_cast<const float2*>(from + p * stride + HD);
+      v[p] = *reinterpret_cast<const float4*>(from + p * stride + d);
+      most = fmaxf(most, ends[p].x);
+    }
+    const float base = most == -INFINITY ? 0.f : most;
+    float4 out{0, 0, 0, 0};
+    sum = 0;
+#pragma unroll
+    for (int p = 0; p < MOST; ++p) {
+      if (p >= count) break;
+      const float weight = exp2_fast(ends[p].x - base);
+      sum = fmaf(ends[p].y, weight, sum);
+      out.x = fmaf(v[p].x, weight, out.x);
+      out.y = fmaf(v[p].y, weight, out.y);
+      out.z = fmaf(v[p].z, weight, out.z);
+      out.w = fmaf(v[p].w, weight, out.w);
+    }
+    return out;
+  }
+  __device__ int64_t part_at(int part) const {
+    const int64_t unit = int64_t{blockIdx.z} * gridDim.x + blockIdx.x;
+    return (unit * split_.parts + part) * kRows * (HD + 4);
+  }
+  __device__ void write(int r, int d, float4 v, float sum) const {
+    const int row = row_from_ + r;
+    const float scale = a_.v_scale / sum;
+    const int64_t at = (n_.begin + row / group_) * a_.y.stride +
+                       (kv_head_ * group_ + row % group_) * a_.head_dim + d;
+    const float out[4] = {v.x * scale, v.y * scale, v.z * scale, v.w * scale};
+    if (d < a_.head_dim)  // a multiple of 8
+#pragma unroll
+      for (int i = 0; i < 4; ++i) store_activation(a_.y.dtype, a_.y.data, at + i, out[i]);
+  }
+
+  // The first block of a cluster has room for all of its parts.
+  __device__ float* part_room() const { return reinterpret_cast<float*>(memory_ + kSharedBytes); }
+  __device__ static float* first_block(float* p) {
+#if __CUDA_ARCH__ >= 900
+    float* first;
+    asm volatile("mapa.u64 %0, %1, 0;" : "=l"(first) : "l"(p));
+    return first;
+#else
+    return p;
+#endif
+  }
+  __device__ static void cluster_arrive() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+  }
+  __device__ static void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+  }
+  __device__ void join_parts() {
+    if (!split_.clustered) return;
+    cluster_arrive();
+    if (part_ != 0) return;
+    cluster_wait();
+    for (int i = 4 * static_cast<int>(threadIdx.x); i < rows_ * HD; i += 4 * kThreads) {
+      const int r = i / HD, d = i % HD;
+      float m, sum;
+      const float4 v = join<kMaxClusterParts>(part_room() + r * (HD + 4), rows_ * (HD + 4),
+                                              split_.parts, d, m, sum);
+      write(r, d, v, sum);
+    }
+  }
+
+  const AttentionArg& a_;
+  const StepArg& step_;
+  const DecodeSplit& split_;
+  uint8_t *const memory_, *ring_;
+  Numbers n_;
+  Tiles tiles_;
+  int seq_, kv_head_, part_, row_from_, group_, warp_, lane_, rows_ = 0, new_from_ = 0, fresh_ = 0;
+  float max_[NT][2], sum_[NT][2], out_[NT][HD / 16][4];
+  int last_[NT][2];
+};
+
+template <int HD, int NT, Kv KV>
+__global__ __launch_bounds__(kThreads,
+                             HD* NT <= 128 ? 3
+                             : HD * NT <= 256
+                                 ? 2
+                                 : 1) void decode_kernel(const __grid_constant__ AttentionArg a,
+                                                         const __grid_constant__ StepArg step,
+                                                         const __grid_constant__ DecodeSplit s) {
+  extern __shared__ __align__(128) uint8_t memory[];
+  Decoder<HD, NT, KV>(a, step, s, memory).run();
+}
+
+// Parts in memory to the output: block (unit, row, row tile), four warps that share the parts.
+template <int HD, int NT>
+__global__ __launch_bounds__(kThreads) void join_kernel(const __grid_constant__ AttentionArg a,
+                                                        const __grid_constant__ StepArg step,
+                                                        const __grid_constant__ DecodeSplit s) {
+  constexpr int kRows = 8 * NT, kStride = kRows * (HD + 4), kMost = 8;
+  __shared__ float outs[kWarps][HD], ends[kWarps][2];
+  let_next_start();
+  const int seq = static_cast<int>(blockIdx.x) / a.kv_heads,
+            kv_head = static_cast<int>(blockIdx.x) % a.kv_heads, group = a.heads / a.kv_heads;
+  const int r = static_cast<int>(blockIdx.y), row = static_cast<int>(blockIdx.z) * kRows + r;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t unit = int64_t{blockIdx.z} * gridDim.x + blockIdx.x;
+  const float* from = s.partial + (unit * s.parts * kRows + r) * (HD + 4);
+  wait_for_previous();
+  const Numbers n = read_numbers(step, seq);
+  if (n.queries() <= 0 || !is_decode(n.queries(), group) || row >= n.queries() * group) return;
+  float most = -INFINITY, sum = 0, out[HD / 32] = {};
+  for (int p0 = warp; p0 < s.parts; p0 += kWarps * kMost) {
+    float max[kMost], total[kMost], v[kMost][HD / 32];
+    float m = most;
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      const int p = min(p0 + i * kWarps, s.parts - 1);
+      const float* f = from + int64_t{p} * kStride;
+      max[i] = p0 + i * kWarps < s.parts ? __ldcg(f + HD) : -INFINITY;
+      total[i] = __ldcg(f + HD + 1);
+#pragma unroll
+      for (int d = 0; d < HD / 32; ++d) v[i][d] = __ldcg(f + lane + 32 * d);
+      m = fmaxf(m, max[i]);
+    }
+    const float base = m == -INFINITY ? 0.f : m, shrink = exp2_fast(most - base);
+    sum *= shrink;
+#pragma unroll
+    for (int d = 0; d < HD / 32; ++d) out[d] *= shrink;
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      const float weight = exp2_fast(max[i] - base);
+      sum = fmaf(total[i], weight, sum);
+#pragma unroll
+      for (int d = 0; d < HD / 32; ++d) out[d] = fmaf(v[i][d], weight, out[d]);
+    }
+    most = m;
+  }
+#pragma unroll
+  for (int d = 0; d < HD / 32; ++d) outs[warp][lane + 32 * d] = out[d];
+  if (lane == 0) ends[warp][0] = most, ends[warp][1] = sum;
+  __syncthreads();
+  for (int d = threadIdx.x; d < a.head_dim; d += kThreads) {
+    float m = -INFINITY, value = 0;
+    sum = 0;
+    for (int w = 0; w < kWarps; ++w) m = fmaxf(m, ends[w][0]);
+    for (int w = 0; w < kWarps; ++w) {
+      const float weight = exp2_fast(ends[w][0] - m);
+      sum = fmaf(ends[w][1], weight, sum);
+      value = fmaf(outs[w][d], weight, value);
+    }
+    store_activation(
+        a.y.dtype, a.y.data,
+        (n.begin + row / group) * a.y.stride + (kv_head * group + row % group) * a.head_dim + d,
+        value / sum * a.v_scale);
+  }
+}
+
+template <int HD, int NT, Kv KV>
+void launch(const AttentionArg& a, const StepArg& step, const DecodeSplit& s, cudaStream_t stream) {
+  const int group = a.heads / a.kv_heads;
+  const int most = step.max_queries * group <= kDecodeRows ? step.max_queries * group
+                                                           : std::max(group, kDecodeRows);
+  const int rows = std::min(most, 8 * NT), tiles = (most + 8 * NT - 1) / (8 * NT);
+  size_t shared = Decoder<HD, NT, KV>::kSharedBytes;
+  if (s.clustered) shared += sizeof(float) * static_cast<size_t>(s.parts * rows * (HD + 4));
+  const auto kernel = decode_kernel<HD, NT, KV>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                       static_cast<int>(shared));
+  dim3 grid(static_cast<unsigned>(step.sequences * a.kv_heads), static_cast<unsigned>(s.parts),
+            static_cast<unsigned>(tiles));
+  launch_clustered(kernel, grid, dim3(kThreads), shared, stream, s.clustered ? grid.y : 1, a, step,
+                   s);
+  grid.y = static_cast<unsigned>(rows);
+  if (s.parts > 1 && !s.clustered)
+    launch_overlapped(join_kernel<HD, NT>, grid, dim3(kThreads), 0, stream, a, step, s);
+}
+
+template <int HD, Kv KV>
+void by_rows(const AttentionArg& a, const StepArg& step, const DecodeSplit& s,
+             cudaStream_t stream) {
+  if (a.heads / a.kv_heads * step.max_queries <= 8 && step.max_queries <= kFewQueries)
+    return launch<HD, 1, KV>(a, step, s, stream);
+  launch<HD, 2, KV>(a, step, s, stream);
+}
+
+template <Kv KV>
+void by_head(const AttentionArg& a, const StepArg& step, const DecodeSplit& s,
+             cudaStream_t stream) {
+  if (a.head_dim <= 64) return by_rows<64, KV>(a, step, s, stream);
+  if (a.head_dim <= 128) return by_rows<128, KV>(a, step, s, stream);
+  by_rows<256, KV>(a, step, s, stream);
+}
+
+}  // namespace
+}  // namespace tokamak::cuda
