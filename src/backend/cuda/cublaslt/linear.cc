@@ -1,7 +1,7 @@
 #include "backend/cuda/cublaslt/linear.h"
 
 #include "backend/cuda/cublaslt/matmul.h"
-#include "backend/cuda/kernels/reference.h"
+#include "backend/cuda/kernels/vectors.h"
 #include "backend/cuda/map_kind.h"
 #include "base/log.h"
 #include "ops/linear.h"
@@ -48,9 +48,9 @@ class CublasLtLinear final : public Kernel {
       matmul_.run(o, stream);
     }
     if (glu_)
-      cuda::glu(activation_, part, y, y, stream);
+      cuda::glu_vectors(activation_, part, y, y, stream);
     else if (activation_ != cuda::MapKind::copy)
-      cuda::map(activation_, 0, y, y, stream);
+      cuda::map_vectors(activation_, 0, y, y, stream);
   }
 
  private:
