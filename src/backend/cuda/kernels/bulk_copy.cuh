@@ -1,0 +1,91 @@
+// Copies from device to shared memory by the copy engine (sm_90), which report to barriers in
+// shared memory. Used by kernels that keep many bytes in flight with one thread.
+#pragma once
+#include <cuda.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace tokamak::cuda {
+
+__device__ inline uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define TOKAMAK_HAS_BULK_COPY 1
+
+// A phase of a barrier ends when `arrivals` threads have arrived and the bytes that they announced
+// are there.
+__device__ inline void barrier_init(uint64_t* barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
+               "r"(arrivals));
+}
+__device__ inline void barrier_init_fence() {  // before copies may report to them
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+__device__ inline void arrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+               : "memory");
+}
+__device__ inline void arrive_if(bool condition, uint64_t* barrier) {  // without a branch
+  asm volatile(
+      "{\n"
+      ".reg .pred go;\n"
+      "setp.ne.b32 go, %1, 0;\n"
+      "@go mbarrier.arrive.shared::cta.b64 _, [%0];\n"
+      "}\n" ::"r"(shared_address(barrier)),
+      "r"(int{condition})
+      : "memory");
+}
+__device__ inline void arrive_expecting(uint64_t* barrier, uint32_t bytes) {
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
+}
+// Returns when the phase of this parity has ended.
+__device__ inline void wait_phase(uint64_t* barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra end;\n"
+      "bra again;\n"
+      "end:\n"
+      "}\n" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+
+// Addresses and sizes are multiples of 16.
+__device__ inline void copy_bulk(void* shared, const void* global, uint32_t bytes,
+                                 uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared_address(shared)),
+      "l"(global), "r"(bytes), "r"(shared_address(barrier))
+      : "memory");
+}
+// A box of a matrix; what lies outside comes as zeros.
+__device__ inline void copy_box(void* shared, const CUtensorMap* map, int column, int row,
+                                uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
+      "{%2, %3}], [%4];" ::"r"(shared_address(shared)),
+      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier))
+      : "memory");
+}
+// A box of a tensor [groups][two][rows][columns], of both of the two.
+__device__ inline void copy_rows(void* shared, const CUtensorMap* map, int column, int row,
+                                 int group, uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
+      "{%2, %3, %4, %5}], [%6];" ::"r"(shared_address(shared)),
+      "l"(map), "r"(column), "r"(row), "r"(0), "r"(group), "r"(shared_address(barrier))
+      : "memory");
+}
+#endif
+
+}  // namespace tokamak::cuda
