@@ -19,6 +19,7 @@ ALLOWED = {
     "backend": {"base", "ops"},
     "compile": {"base", "ops", "formats", "graph", "models", "engine", "backend"},
     "runtime": {"base", "ops", "engine", "backend"},
+    "serve": {"base", "text", "runtime", "api"},
 }
 SEES_ALL = {"api", "cli", "main.cc"}
 # Backends never include each other.

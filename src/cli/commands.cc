@@ -7,6 +7,7 @@ Run declare_quantize(CLI::App& app);
 Run declare_build(CLI::App& app);
 Run declare_run(CLI::App& app);
 Run declare_chat(CLI::App& app);
+Run declare_serve(CLI::App& app);
 Run declare_bench(CLI::App& app);
 Run declare_eval(CLI::App& app);
 Run declare_tokenize(CLI::App& app);
@@ -49,6 +50,10 @@ constexpr Command kCommands[] = {
      "  tokamak chat --model SmolLM2.Q4_1.gguf\n"
      "  tokamak chat --engine_dir engine --system_prompt \"Answer in one sentence.\"",
      declare_chat},
+    {"serve", "Serve a model over HTTP to OpenAI clients",
+     "  tokamak serve --model SmolLM2.Q4_1.gguf --port 8000\n"
+     "  tokamak serve --engine_dir engine --host 0.0.0.0 --api_key SECRET --max_queue_size 256",
+     declare_serve},
     {"bench", "Latency and throughput of static batches",
      "  tokamak bench --engine_dir engine --batch_size \"1;4;8\" --input_output_len "
      "\"128,128;512,64\"\n"

@@ -1,0 +1,112 @@
+// tokamak serve: a model behind HTTP, with OpenAI's protocol.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/model_options.h"
+#include "serve/server.h"
+
+namespace tokamak::cli {
+namespace {
+
+struct ServeCommand {
+  ModelOptions model;
+  serve::ServeOptions serve;
+  double drain_timeout_s = 30;
+  std::string log_format = "text";
+};
+
+// The first SIGTERM or SIGINT; the next one ends the program at once.
+int wait_for_signal(const sigset_t& signals) {
+  int signal = 0;
+  sigwait(&signals, &signal);
+  return signal;
+}
+
+int run_server(ServeCommand& o) {
+  // Before any thread starts: all inherit the mask, and only sigwait sees these.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigset_t before;
+  pthread_sigmask(SIG_BLOCK, &signals, &before);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  o.serve.kv_cache_tokens = o.model.llm.kv_cache_tokens;
+  o.serve.log_json = o.log_format == "json";
+  if (const char* key = std::getenv("TOKAMAK_API_KEY"); key && *key)
+    o.serve.api_keys.emplace_back(key);
+  LLM llm(o.model.path(), o.model.llm);
+  serve::Server server(llm, o.model.path(), o.serve);
+  std::printf("serving %s on http://%s:%d (context %lld tokens)\n", server.model().c_str(),
+              o.serve.host.c_str(), server.port(), static_cast<long long>(server.max_model_len()));
+  std::fflush(stdout);
+  wait_for_signal(signals);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  log::info("shutting down: {} sequences are under way", server.in_flight());
+  if (!server.drain(o.drain_timeout_s))
+    log::warning("{} sequences are cut off after {} s (--drain_timeout)", server.in_flight(),
+                 o.drain_timeout_s);
+  return 0;
+}
+
+}  // namespace
+
+Run declare_serve(CLI::App& app) {
+  auto o = std::make_shared<ServeCommand>();
+  add_model_options(app, o->model);
+  serve::ServeOptions& s = o->serve;
+  app.add_option("--host", s.host, "Address to listen on; 0.0.0.0: all")->capture_default_str();
+  app.add_option("--port", s.port, "0: any that is free")->capture_default_str();
+  app.add_option("--served_model_name", s.served_model_name,
+                 "The model's name to clients; default: its file's");
+  app.add_option("--api_key", s.api_keys,
+                 "Keys that clients must give; repeatable; also TOKAMAK_API_KEY");
+  app.add_option("--allowed_origin", s.allowed_origins,
+                 "Origins whose web pages may ask (CORS); '*': all; repeatable");
+  app.add_option("--max_batch_size", s.executor.max_batch_size,
+                 "Sequences in one step; 0: the engine's limit, at least 64")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max_queue_size", s.executor.max_queue_size,
+                 "Sequences that may wait beyond a full batch; more get status 429; 0: no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--batch_scheduler_policy", s.executor.batch_scheduler_policy,
+                 "guaranteed_no_evict or max_utilization")
+      ->check(CLI::IsMember({"guaranteed_no_evict", "max_utilization"}))
+      ->capture_default_str();
+  app.add_option("--context_chunking_policy", s.executor.context_chunking_policy,
+                 "Who gets the room for prompts in a step")
+      ->check(CLI::IsMember({"first_come_first_served", "equal_progress"}))
+      ->capture_default_str();
+  app.add_flag("!--no_block_reuse", s.executor.enable_block_reuse,
+               "Do not share the KV cache of equal prompt beginnings");
+  app.add_option("--request_timeout", s.request_timeout_s, "Seconds for one request; 0: no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--drain_timeout", o->drain_timeout_s,
+                 "Seconds that running requests get after SIGTERM")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--http_threads", s.http_threads, "Threads for connections and text")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--max_body_bytes", s.limits.body_bytes, "Of a request")->capture_default_str();
+  app.add_option("--max_header_bytes", s.limits.header_bytes, "Of a request")
+      ->capture_default_str();
+  app.add_option("--max_connections", s.limits.connections, "Open at a time")
+      ->capture_default_str();
+  app.add_flag("!--no_request_log", s.log_requests, "No line for each request");
+  app.add_option("--log_format", o->log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  return [o] { return run_server(*o); };
+}
+
+}  // namespace tokamak::cli

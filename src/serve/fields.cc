@@ -1,0 +1,120 @@
+#include "serve/fields.h"
+
+#include <cmath>
+
+namespace tokamak::serve {
+
+std::string describe(const Json& value) {
+  if (value.is_array()) return fmt::format("an array of {}", value.size());
+  if (value.is_object()) return "an object";
+  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+Fields::Fields(const Json& object, std::string prefix)
+    : object_(object), prefix_(std::move(prefix)) {
+  if (!object.is_object())
+    throw ApiError(400, fmt::format("{}: expected a JSON object, found {}",
+                                    prefix_.empty() ? "the body" : prefix_, describe(object)));
+  if (!prefix_.empty()) prefix_ += '.';
+}
+
+const Json* Fields::find(const char* name) const {
+  const auto it = object_.find(name);
+  return it == object_.end() || it->is_null() ? nullptr : &*it;
+}
+
+const Json& Fields::get(const char* name) const {
+  if (const Json* v = find(name)) return *v;
+  throw ApiError(400, fmt::format("{}{} is missing", prefix_, name), prefix_ + name,
+                 "missing_required_parameter");
+}
+
+void Fields::wrong(const char* name, const Json& found, const std::string& expected) const {
+  throw ApiError(
+      400, fmt::format("{}{}: expected {}, found {}", prefix_, name, expected, describe(found)),
+      prefix_ + name, "invalid_value");
+}
+
+void Fields::wrong(const char* name, const std::string& expected) const {
+  wrong(name, get(name), expected);
+}
+
+std::optional<double> Fields::number(const char* name) const {
+  const Json* v = find(name);
+  if (!v) return {};
+  if (!v->is_number()) wrong(name, "a number");
+  return v->get<double>();
+}
+
+std::optional<int64_t> Fields::integer(const char* name) const {
+  const Json* v = find(name);
+  if (!v) return {};
+  if (v->is_number_float()) {  // 5.0 is what some clients send for 5
+    const double d = v->get<double>();
+    if (d != std::floor(d) || std::abs(d) > 9e15) wrong(name, "an integer");
+    return static_cast<int64_t>(d);
+  }
+  if (!v->is_number_integer()) wrong(name, "an integer");
+  if (v->is_number_unsigned() && v->get<uint64_t>() > INT64_MAX)
+    wrong(name, "an integer of 63 bits");
+  return v->get<int64_t>();
+}
+
+std::optional<int64_t> Fields::integer(const char* name, int64_t low, int64_t high) const {
+  const auto v = integer(name);
+  if (v && (*v < low || *v > high))
+    wrong(name, fmt::format("an integer between {} and {}", low, high));
+  return v;
+}
+
+std::optional<bool> Fields::boolean(const char* name) const {
+  const Json* v = find(name);
+  if (!v) return {};
+  if (!v->is_boolean()) wrong(name, "true or false");
+  return v->get<bool>();
+}
+
+std::optional<std::string> Fields::string(const char* name) const {
+  const Json* v = find(name);
+  if (!v) return {};
+  if (!v->is_string()) wrong(name, "a string");
+  return v->get<std::string>();
+}
+
+std::vector<std::string> Fields::strings(const char* name) const {
+  const Json* v = find(name);
+  if (!v) return {};
+  if (v->is_string()) return {v->get<std::string>()};
+  if (!v->is_array()) wrong(name, "a string or an array of strings");
+  std::vector<std::string> out;
+  for (const Json& item : *v) {
+    if (!item.is_string()) wrong(name, item, "a string or an array of strings");
+    out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+std::vector<int32_t> Fields::ids(const char* name, int64_t vocab_size) const {
+  const Json* v = find(name);
+  if (!v) return {};
+  if (!v->is_array()) wrong(name, "an array of token ids");
+  return to_ids(*v, vocab_size, prefix_ + name);
+}
+
+std::vector<int32_t> to_ids(const Json& array, int64_t vocab_size, const std::string& name) {
+  std::vector<int32_t> out;
+  out.reserve(array.size());
+  for (const Json& id : array) {
+    if (!id.is_number_integer() || id < 0 || id >= vocab_size)
+      throw ApiError(400,
+                     fmt::format("{}: expected token ids from 0 to {}, found {}", name,
+                                 vocab_size - 1, describe(id)),
+                     name, "invalid_value");
+    out.push_back(id.get<int32_t>());
+  }
+  return out;
+}
+
+}  // namespace tokamak::serve

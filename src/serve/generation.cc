@@ -1,0 +1,165 @@
+#include "serve/generation.h"
+
+#include "base/log.h"
+#include "serve/api_error.h"
+
+namespace tokamak::serve {
+
+Generation::Generation(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
+                       OnPiece on_piece, OnEnd on_end)
+    : room_(room),
+      request_(std::move(request)),
+      reply_(std::move(reply)),
+      on_piece_(std::move(on_piece)),
+      on_end_(std::move(on_end)),
+      arrival_s_(now_s()) {
+  for (const auto& prompt : request_.prompts)
+    usage_.prompt_tokens += static_cast<int64_t>(prompt.size());
+  choices_.resize(request_.prompts.size() * static_cast<size_t>(request_.n));
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    choices_[i].index = i;
+    if (room_.tokenizer) choices_[i].text.emplace(*room_.tokenizer, request_.params.stop);
+  }
+  running_ = choices_.size();
+}
+
+Generation::~Generation() { room_.leave(static_cast<int64_t>(choices_.size())); }
+
+void Generation::run(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
+                     OnPiece on_piece, OnEnd on_end) {
+  room.admit(static_cast<int64_t>(request.prompts.size()) * request.n);
+  std::shared_ptr<Generation> g(new Generation(room, std::move(request), std::move(reply),
+                                               std::move(on_piece), std::move(on_end)));
+  g->start();
+}
+
+void Generation::start() {
+  // Weak: the executor's callbacks keep it alive, and a reply must not keep itself.
+  reply_->on_gone([weak = weak_from_this()] {
+    if (const auto g = weak.lock()) g->cancel();
+  });
+  try {
+    for (size_t p = 0; p < request_.prompts.size(); ++p)
+      start(choices_[p * static_cast<size_t>(request_.n)]);
+  } catch (const ApiError&) {
+    cancel();
+    throw;
+  } catch (const Error& e) {  // more than the KV cache can hold, a parameter out of range
+    cancel();
+    throw ApiError(400, e.what());
+  }
+}
+
+// The others wait for the first one's first token: then its prompt is in the KV cache for all.
+void Generation::start_others(size_t prompt) {
+  const auto n = static_cast<size_t>(request_.n);
+  try {
+    for (size_t i = prompt * n + 1; i < (prompt + 1) * n; ++i) start(choices_[i]);
+  } catch (const Error& e) {
+    fail_all(e.what());
+  }
+}
+
+void Generation::start(Choice& c) {
+  const auto n = static_cast<size_t>(request_.n);
+  ExecutorRequest r;
+  r.tokens = request_.prompts[c.index / n];
+  r.params = request_.params;
+  r.params.stop.clear();
+  if (r.params.seed) *r.params.seed += c.index % n;
+  r.priority = request_.priority;
+  r.cache_salt = request_.cache_salt;
+  if (room_.request_timeout_s > 0) r.timeout_s = room_.request_timeout_s;
+  c.started = true;
+  c.id =
+      room_.executor.enqueue(std::move(r), [self = shared_from_this(), &c](const ExecutorEvent& e) {
+        self->note(c, e);
+        self->reply_->post([self, &c, e] { self->take(c, e); });
+      });
+}
+
+// Times as they are when the token comes, not when somebody reads it.
+void Generation::note(Choice& c, const ExecutorEvent& e) {
+  if (!e.token) return;
+  const double now = now_s();
+  if (c.last_s == 0) {
+    c.first_s = now;
+    room_.metrics.first_token(now - arrival_s_);
+  } else {
+    room_.metrics.next_token(now - c.last_s);
+  }
+  c.last_s = now;
+}
+
+void Generation::take(Choice& c, const ExecutorEvent& e) {
+  if (c.ended || over_) return;
+  Piece piece;
+  piece.choice = c.index;
+  if (e.token) {
+    ++c.tokens;
+    ++usage_.completion_tokens;
+    if (c.tokens == 1 && c.index % static_cast<size_t>(request_.n) == 0 && request_.n > 1) {
+      start_others(c.index / static_cast<size_t>(request_.n));
+      if (over_) return;
+    }
+    if (e.finish_reason != "stop") {  // the token that ends the output is no part of it
+      c.held.push_back({*e.token, e.logprobs});
+      if (c.text) piece.text = c.text->push(*e.token);
+    }
+  }
+  if (e.last() && e.finish_reason != "stop" && e.finish_reason != "length")
+    return fail_all(e.finish_reason == "timeout"     ? "the request ran out of time"
+                    : e.finish_reason == "cancelled" ? "the server is shutting down"
+                                                     : e.error);
+  piece.finish_reason = e.finish_reason;
+  if (e.last() && c.text && !c.text->stopped()) piece.text += c.text->finish();
+  if (c.text && c.text->stopped()) {
+    piece.finish_reason = "stop";
+    if (!e.last()) room_.executor.cancel(c.id);
+  }
+  const bool last = !piece.finish_reason.empty();
+  if (piece.text.empty() && !last && c.text) return;
+  piece.tokens = std::exchange(c.held, {});
+  const std::string reason = piece.finish_reason;
+  on_piece_(std::move(piece));
+  if (last) finish(c, reason);
+}
+
+void Generation::finish(Choice& c, const std::string& reason) {
+  c.ended = true;
+  count_end(c, reason);
+  if (--running_ > 0) return;
+  over_ = true;
+  on_end_(usage_, {});
+}
+
+void Generation::count_end(const Choice& c, const std::string& reason) {
+  const double tpot = c.tokens > 1 ? (c.last_s - c.first_s) / static_cast<double>(c.tokens - 1) : 0;
+  room_.metrics.ended(reason, usage_.prompt_tokens / static_cast<int64_t>(request_.prompts.size()),
+                      c.tokens, now_s() - arrival_s_, tpot);
+}
+
+void Generation::fail_all(const std::string& error) {
+  if (over_) return;
+  over_ = true;
+  for (Choice& c : choices_) {
+    if (c.ended) continue;
+    c.ended = true;
+    if (c.started) room_.executor.cancel(c.id);
+    count_end(c, "error");
+  }
+  on_end_(usage_, error.empty() ? "the model failed" : error);
+}
+
+void Generation::cancel() {
+  if (over_) return;
+  over_ = true;
+  for (Choice& c : choices_) {
+    if (c.ended) continue;
+    c.ended = true;
+    if (c.started) room_.executor.cancel(c.id);
+    count_end(c, "abort");
+  }
+}
+
+}  // namespace tokamak::serve

@@ -1,0 +1,88 @@
+// One API request while it runs: its sequences (prompts × n), their text and token probabilities.
+// Lives on the strand of its reply.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/text_stream.h"
+#include "serve/engine_room.h"
+#include "serve/http.h"
+
+namespace tokamak::serve {
+
+struct GenerationRequest {
+  std::vector<std::vector<int32_t>> prompts;
+  int64_t n = 1;  // outputs of each prompt: choices 0 … n-1 are the first prompt's
+  SamplingParams params;
+  int32_t priority = 0;
+  uint64_t cache_salt = 0;
+};
+
+struct OutputToken {
+  int32_t id = 0;
+  std::optional<TokenLogprobs> logprobs;
+};
+
+// What became certain of one choice's output.
+struct Piece {
+  size_t choice = 0;
+  std::string text;  // whole UTF-8 characters
+  std::vector<OutputToken> tokens;
+  std::string finish_reason;  // of the last piece: "stop" or "length"
+};
+
+struct Usage {
+  int64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+class Generation : public std::enable_shared_from_this<Generation> {
+ public:
+  using OnPiece = std::function<void(Piece&&)>;
+  // Once, after the last piece of all choices; or with an error (no finish_reasons then).
+  using OnEnd = std::function<void(const Usage&, const std::string& error)>;
+
+  // Admits it (ApiError) and begins. Pieces come on the reply's strand until the client goes.
+  static void run(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
+                  OnPiece on_piece, OnEnd on_end);
+  ~Generation();
+
+ private:
+  struct Choice {
+    size_t index = 0;
+    uint64_t id = 0;  // the executor's
+    bool started = false, ended = false;
+    std::optional<TextStream> text;
+    std::vector<OutputToken> held;  // not yet in a piece
+    int64_t tokens = 0;
+    // Of the executor's delivering thread alone.
+    double first_s = 0, last_s = 0;
+  };
+
+  Generation(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
+             OnPiece on_piece, OnEnd on_end);
+  void start();
+  void start(Choice& c);
+  void start_others(size_t prompt);
+  void note(Choice& c, const ExecutorEvent& e);
+  void take(Choice& c, const ExecutorEvent& e);
+  void finish(Choice& c, const std::string& reason);
+  void fail_all(const std::string& error);
+  void cancel();
+  void count_end(const Choice& c, const std::string& reason);
+
+  EngineRoom& room_;
+  GenerationRequest request_;
+  std::shared_ptr<Reply> reply_;
+  OnPiece on_piece_;
+  OnEnd on_end_;
+  const double arrival_s_;
+  std::vector<Choice> choices_;
+  size_t running_ = 0;
+  bool over_ = false;
+  Usage usage_;
+};
+
+}  // namespace tokamak::serve

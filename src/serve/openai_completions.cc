@@ -1,0 +1,219 @@
+// POST /v1/completions
+#include <nlohmann/json.hpp>
+
+#include "serve/generation.h"
+#include "serve/openai.h"
+#include "serve/sampling_fields.h"
+#include "text/tokenizer.h"
+
+namespace tokamak::serve {
+namespace {
+
+constexpr size_t kMaxPrompts = 1024;
+
+std::vector<int32_t> encode(const std::string& text, const EngineRoom& room) {
+  std::vector<int32_t> ids = room.need_tokenizer("prompt").encode(text);
+  if (ids.empty())
+    throw ApiError(400, "prompt: it is empty, and the model has no token to begin with", "prompt",
+                   "invalid_value");
+  return ids;
+}
+
+// A string, an array of strings, an array of token ids, or an array of those.
+std::vector<std::vector<int32_t>> read_prompts(const Fields& fields, const EngineRoom& room) {
+  const Json& p = fields.get("prompt");
+  const char* expected = "a string, token ids, or an array of either, none of them empty";
+  if (p.is_string()) return {encode(p.get<std::string>(), room)};
+  if (!p.is_array() || p.empty()) fields.wrong("prompt", expected);
+  if (p[0].is_number()) return {to_ids(p, room.vocab_size, "prompt")};
+  if (p.size() > kMaxPrompts)
+    fields.wrong("prompt", fmt::format("at most {} prompts", kMaxPrompts));
+  std::vector<std::vector<int32_t>> prompts;
+  for (const Json& item : p) {
+    if (item.is_string())
+      prompts.push_back(encode(item.get<std::string>(), room));
+    else if (item.is_array() && !item.empty())
+      prompts.push_back(to_ids(item, room.vocab_size, "prompt"));
+    else
+      fields.wrong("prompt", item, expected);
+  }
+  return prompts;
+}
+
+class Completion : public std::enable_shared_from_this<Completion> {
+ public:
+  Completion(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call)
+      : room_(room), tokens_(tokens), call_(std::move(call)) {}
+
+  void run() {
+    const Json body = call_->body();
+    const Fields f(body);
+    check_model(f, room_);
+    refuse(f, {"suffix", "response_format", "guided_json", "guided_regex", "prompt_logprobs"});
+    GenerationRequest g;
+    g.prompts = read_prompts(f, room_);
+    g.n = n_ = read_n(f);
+    g.params = read_sampling(f, room_);
+    g.cache_salt = read_cache_salt(f);
+    g.priority = static_cast<int32_t>(f.integer("priority", -1000, 1000).value_or(0));
+    size_t longest = 0;
+    for (const auto& p : g.prompts) longest = std::max(longest, p.size());
+    const int64_t most = read_max_tokens(f, {"max_tokens"}, 16, longest, room_);
+    if (const auto top = f.integer("logprobs", 0, 20)) {
+      g.params.logprobs = static_cast<int>(*top);
+      logprobs_ = true;
+    }
+    stream_ = read_stream(f);
+    return_ids_ = !room_.tokenizer || f.flag("return_token_ids");
+    if (f.flag("echo")) read_echo(g);
+    choices_.resize(g.prompts.size() * static_cast<size_t>(n_));
+    if (most == 0) return answer_nothing(g);
+    g.params.max_tokens = most;
+    Generation::run(
+        room_, std::move(g), call_->reply(),
+        [self = shared_from_this()](Piece&& p) { self->take(std::move(p)); },
+        [self = shared_from_this()](const Usage& u, const std::string& e) { self->end(u, e); });
+    if (stream_.stream) call_->begin_events();
+  }
+
+ private:
+  struct Choice {
+    std::string text, finish_reason;
+    int64_t offset = 0;  // characters so far
+    Json logprobs, ids = Json::array();
+    bool begun = false;
+  };
+
+  void read_echo(const GenerationRequest& g) {
+    if (logprobs_)
+      throw ApiError(400, "echo: log-probabilities of the prompt are not supported", "echo",
+                     "unsupported_parameter");
+    for (const auto& prompt : g.prompts)
+      echo_.push_back(room_.need_tokenizer("echo").decode(prompt, /*skip_special=*/true));
+  }
+
+  std::string echo_of(size_t choice) const {
+    return echo_.empty() ? std::string() : echo_[choice / static_cast<size_t>(n_)];
+  }
+
+  // max_tokens 0: the prompt back, or nothing.
+  void answer_nothing(const GenerationRequest& g) {
+    Usage usage;
+    for (const auto& p : g.prompts) usage.prompt_tokens += static_cast<int64_t>(p.size());
+    if (stream_.stream) call_->begin_events();
+    for (size_t i = 0; i < choices_.size(); ++i) take({.choice = i, .finish_reason = "length"});
+    end(usage, {});
+  }
+
+  // The logprobs of a piece's tokens, with the place of each in the text.
+  Json logprobs_of(const Piece& p, Choice& c) const {
+    Json out = TokenText::empty_completion_logprobs();
+    for (const OutputToken& t : p.tokens) {
+      tokens_.append_completion_entry(out, t, c.offset);
+      for (const char b : tokens_.text(t.id)) c.offset += (b & 0xC0) != 0x80;
+    }
+    return out;
+  }
+
+  void take(Piece&& p) {
+    Choice& c = choices_[p.choice];
+    if (!c.begun) p.text.insert(0, echo_of(p.choice));
+    c.begun = true;
+    Json logprobs = logprobs_ ? logprobs_of(p, c) : Json();
+    Json ids = Json::array();
+    if (return_ids_)
+      for (const OutputToken& t : p.tokens) ids.push_back(t.id);
+    if (stream_.stream) return send_chunk(p, std::move(logprobs), std::move(ids));
+    c.text += p.text;
+    c.finish_reason = p.finish_reason;
+    for (Json& id : ids) c.ids.push_back(std::move(id));
+    if (!logprobs_) return;
+    if (c.logprobs.is_null()) c.logprobs = TokenText::empty_completion_logprobs();
+    for (const auto& [key, values] : logprobs.items())
+      for (const Json& v : values) c.logprobs[key].push_back(v);
+  }
+
+  Json frame() const {
+    return {{"id", id_},
+            {"object", "text_completion"},
+            {"created", created_},
+            {"model", room_.model},
+            {"choices", Json::array()}};
+  }
+
+  Json choice_json(size_t index, const std::string& text, Json logprobs,
+                   const std::string& finish_reason, Json ids) const {
+    Json c = {{"index", index},
+              {"text", text},
+              {"logprobs", std::move(logprobs)},
+              {"finish_reason", nullptr}};
+    if (!finish_reason.empty()) c["finish_reason"] = finish_reason;
+    if (return_ids_) c["token_ids"] = std::move(ids);
+    return c;
+  }
+
+  void send_chunk(const Piece& p, Json logprobs, Json ids) {
+    Json chunk = frame();
+    chunk["choices"].push_back(
+        choice_json(p.choice, p.text, std::move(logprobs), p.finish_reason, std::move(ids)));
+    if (stream_.include_usage) chunk["usage"] = nullptr;
+    call_->event(chunk);
+  }
+
+  void end(const Usage& u, const std::string& error) {
+    call_->note_usage(u.prompt_tokens, u.completion_tokens);
+    if (!error.empty()) return call_->error(ApiError(500, error));
+    const Json usage = usage_json(u.prompt_tokens, u.completion_tokens);
+    Json all = frame();
+    if (stream_.stream) {
+      if (stream_.include_usage) {
+        all["usage"] = usage;
+        call_->event(all);
+      }
+      call_->event(std::string("[DONE]"));
+      return call_->end_events();
+    }
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      Choice& c = choices_[i];
+      all["choices"].push_back(
+          choice_json(i, c.text, std::move(c.logprobs), c.finish_reason, std::move(c.ids)));
+    }
+    all["usage"] = usage;
+    call_->json(200, all);
+  }
+
+  EngineRoom& room_;
+  const TokenText& tokens_;
+  const std::shared_ptr<Call> call_;
+  const std::string id_ = random_id("cmpl-");
+  const int64_t created_ = unix_time();
+  StreamFields stream_;
+  bool logprobs_ = false, return_ids_ = false;
+  int64_t n_ = 1;
+  std::vector<std::string> echo_;  // of each prompt
+  std::vector<Choice> choices_;
+};
+
+}  // namespace
+
+StreamFields read_stream(const Fields& fields) {
+  StreamFields s;
+  s.stream = fields.flag("stream");
+  if (const Json* options = fields.find("stream_options")) {
+    s.include_usage = Fields(*options, "stream_options").flag("include_usage");
+    if (!s.stream) fields.wrong("stream_options", "it only together with \"stream\": true");
+  }
+  return s;
+}
+
+Json usage_json(int64_t prompt_tokens, int64_t completion_tokens) {
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", completion_tokens},
+          {"total_tokens", prompt_tokens + completion_tokens}};
+}
+
+void post_completions(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call) {
+  std::make_shared<Completion>(room, tokens, std::move(call))->run();
+}
+
+}  // namespace tokamak::serve

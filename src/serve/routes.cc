@@ -1,0 +1,137 @@
+#include "serve/routes.h"
+
+#include <nlohmann/json.hpp>
+
+#include "serve/fields.h"
+#include "serve/openai.h"
+#include "serve/sampling_fields.h"
+#include "text/tokenizer.h"
+#include "tokamak/version.h"
+
+namespace tokamak::serve {
+namespace {
+
+using CallPtr = std::shared_ptr<Call>;
+
+Json model_json(const EngineRoom& room) {
+  return {{"id", room.model},      {"object", "model"},  {"created", room.created},
+          {"owned_by", "tokamak"}, {"root", room.model}, {"max_model_len", room.max_model_len}};
+}
+
+void get_health(EngineRoom& room, const CallPtr& call) {
+  if (room.draining) throw ApiError(503, "the server is shutting down");
+  call->json(200, {{"status", "ok"}});
+}
+
+void get_model(EngineRoom& room, const CallPtr& call) {
+  const std::string id = call->request().path.substr(std::string("/v1/models/").size());
+  if (id != room.model)
+    throw ApiError(404, fmt::format("model: '{}' is not served here, '{}' is", id, room.model),
+                   "model", "model_not_found");
+  call->json(200, model_json(room));
+}
+
+void post_tokenize(EngineRoom& room, const CallPtr& call) {
+  const Json body = call->body();
+  const Fields f(body);
+  check_model(f, room);
+  std::vector<int32_t> ids;
+  if (const Json* messages = f.find("messages")) {
+    ids = chat_prompt(room, *messages);
+  } else {
+    if (!f.get("prompt").is_string()) f.wrong("prompt", "a string");
+    ids = room.need_tokenizer("prompt").encode(
+        *f.string("prompt"), {.add_special = f.boolean("add_special_tokens").value_or(true)});
+  }
+  Json answer = {{"count", ids.size()}, {"max_model_len", room.max_model_len}, {"tokens", ids}};
+  if (f.flag("return_token_strs")) {
+    answer["token_strs"] = Json::array();
+    for (const int32_t id : ids) answer["token_strs"].push_back(room.tokenizer->piece(id));
+  }
+  call->json(200, answer);
+}
+
+void post_detokenize(EngineRoom& room, const CallPtr& call) {
+  const Json body = call->body();
+  const Fields f(body);
+  check_model(f, room);
+  f.get("tokens");
+  const Tokenizer& tokenizer = room.need_tokenizer("tokens");
+  const int64_t known = std::min<int64_t>(room.vocab_size, tokenizer.vocab_size());
+  call->json(200, {{"prompt", tokenizer.decode(f.ids("tokens", known))}});
+}
+
+void get_metrics(EngineRoom& room, const CallPtr& call) {
+  call->text(200, "text/plain; version=0.0.4; charset=utf-8",
+             room.metrics.print(room.executor.stats()));
+}
+
+}  // namespace
+
+Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_(tokens) {
+  constexpr bool kOpen = true;
+  const auto with_room = [this](void (*f)(EngineRoom&, const CallPtr&)) {
+    return [this, f](const CallPtr& call) { f(room_, call); };
+  };
+  add("GET", "/health", with_room(get_health), kOpen);
+  add("GET", "/ping", with_room(get_health), kOpen);
+  add(
+      "GET", "/version",
+      [](const CallPtr& c) {
+        c->json(200, {{"version", kVersion}});
+      },
+      kOpen);
+  add("GET", "/metrics", with_room(get_metrics), kOpen);
+  add("GET", "/v1/models", [this](const CallPtr& c) {
+    c->json(200, {{"object", "list"}, {"data", Json::array({model_json(room_)})}});
+  });
+  add("GET", "/v1/models/*", with_room(get_model));
+  add("POST", "/v1/completions", [this](const CallPtr& c) { post_completions(room_, tokens_, c); });
+  add("POST", "/v1/chat/completions",
+      [this](const CallPtr& c) { post_chat_completions(room_, tokens_, c); });
+  add("POST", "/tokenize", with_room(post_tokenize));
+  add("POST", "/detokenize", with_room(post_detokenize));
+}
+
+void Routes::add(const char* method, const char* path, Handler handler, bool open) {
+  routes_.push_back({method, path, std::move(handler), open});
+}
+
+namespace {
+
+// "/v1/models/*": everything below.
+bool matches(const std::string& pattern, const std::string& path) {
+  if (!pattern.ends_with("/*")) return pattern == path;
+  const size_t stem = pattern.size() - 1;
+  return path.size() > stem && path.compare(0, stem, pattern, 0, stem) == 0;
+}
+
+}  // namespace
+
+const Routes::Route* Routes::find(const HttpRequest& request) const {
+  const std::string& method = request.method == "HEAD" ? "GET" : request.method;
+  for (const Route& r : routes_)
+    if (r.method == method && matches(r.path, request.path)) return &r;
+  return nullptr;
+}
+
+bool Routes::is_open(const HttpRequest& request) const {
+  const Route* route = find(request);
+  return route && route->open;
+}
+
+void Routes::handle(const std::shared_ptr<Call>& call) {
+  const HttpRequest& request = call->request();
+  if (const Route* route = find(request)) return route->handler(call);
+  std::string allowed;
+  for (const Route& r : routes_)
+    if (matches(r.path, request.path)) allowed += (allowed.empty() ? "" : ", ") + r.method;
+  if (allowed.empty())
+    throw ApiError(404, fmt::format("there is no {} here", request.path), {}, "unknown_url");
+  call->json(
+      405,
+      error_object(405, fmt::format("{} takes {}, not {}", request.path, allowed, request.method)),
+      {{"Allow", allowed}});
+}
+
+}  // namespace tokamak::serve
