@@ -9,6 +9,7 @@ Run declare_run(CLI::App& app);
 Run declare_chat(CLI::App& app);
 Run declare_serve(CLI::App& app);
 Run declare_bench(CLI::App& app);
+Run declare_bench_serve(CLI::App& app);
 Run declare_eval(CLI::App& app);
 Run declare_tokenize(CLI::App& app);
 Run declare_inspect(CLI::App& app);
@@ -59,6 +60,11 @@ constexpr Command kCommands[] = {
      "\"128,128;512,64\"\n"
      "  tokamak bench --random_weights --model_config config.json --dtype bfloat16",
      declare_bench},
+    {"bench_serve", "Load an OpenAI endpoint: throughput and latencies",
+     "  tokamak bench_serve --url http://127.0.0.1:8000 --concurrency 16 --input_words 120 "
+     "--output_len 128\n"
+     "  tokamak bench_serve --url http://127.0.0.1:8000 --request_rate 4 --num_requests 200",
+     declare_bench_serve},
     {"eval", "Measure a model's quality",
      "  tokamak eval ppl --model model.gguf --text wiki.txt --ctx 512\n"
      "  tokamak eval ppl --engine_dir engine --text wiki.txt --ctx 1024 --method strided --stride "
