@@ -12,27 +12,36 @@ constexpr int kThreads = 256, kEach = 16, kPerBlock = kThreads * kEach;
 
 int64_t blocks_of(int64_t vocab) { return (vocab + kPerBlock - 1) / kPerBlock; }
 
-// Of this thread's part of [begin, end).
+// Of this thread's part of [begin, end). All loads go out at once; threads beyond the end look at
+// the last again.
 __device__ Rank largest_of(const float* x, int64_t begin, int64_t end) {
   Rank best = 0;
-  if (end - begin == kPerBlock && reinterpret_cast<uintptr_t>(x + begin) % 16 == 0) {
+  const auto size = static_cast<int>(end - begin);
+  x += begin;
+  const auto first = static_cast<uint32_t>(begin);
+  if (size % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0) {
     float4 v[kEach / 4];
 #pragma unroll
     for (int i = 0; i < kEach / 4; ++i)
-      v[i] = reinterpret_cast<const float4*>(x + begin)[i * kThreads + threadIdx.x];
+      v[i] = reinterpret_cast<const float4*>(
+          x)[min(i * kThreads + static_cast<int>(threadIdx.x), size / 4 - 1)];
 #pragma unroll
     for (int i = 0; i < kEach / 4; ++i) {
-      const auto id = static_cast<uint32_t>(begin + 4 * (i * kThreads + threadIdx.x));
+      const uint32_t id =
+          first + 4 * min(i * kThreads + static_cast<int>(threadIdx.x), size / 4 - 1);
       best = larger(best, larger(larger(rank_of(v[i].x, id), rank_of(v[i].y, id + 1)),
                                  larger(rank_of(v[i].z, id + 2), rank_of(v[i].w, id + 3))));
     }
     return best;
   }
+  float v[kEach];
 #pragma unroll
-  for (int i = 0; i < kEach; ++i) {
-    const int64_t id = begin + i * kThreads + threadIdx.x;
-    if (id < end) best = larger(best, rank_of(x[id], static_cast<uint32_t>(id)));
-  }
+  for (int i = 0; i < kEach; ++i)
+    v[i] = x[min(i * kThreads + static_cast<int>(threadIdx.x), size - 1)];
+#pragma unroll
+  for (int i = 0; i < kEach; ++i)
+    best = larger(
+        best, rank_of(v[i], first + min(i * kThreads + static_cast<int>(threadIdx.x), size - 1)));
   return best;
 }
 

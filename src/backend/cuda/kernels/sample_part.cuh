@@ -24,27 +24,38 @@ struct RowHistory {
   int32_t length = 0, prompt = 0;
 };
 
-// The largest of this thread's logits (NaN above all) while they are taken over.
-__device__ inline Rank load_scores(const float* logits, ScorePart& p) {
+// The largest of this thread's logits (NaN above all) while they are taken over. T: float or four
+// of them. Several loads go out at once; beyond the end the last is read again.
+__device__ inline Rank rank_of(float4 v) {
+  return larger(larger(rank_of(v.x, 0), rank_of(v.y, 0)), larger(rank_of(v.z, 0), rank_of(v.w, 0)));
+}
+__device__ inline Rank rank_of(float v) { return rank_of(v, 0); }
+
+template <typename T>
+__device__ inline Rank load_scores(const T* from, T* to, int size) {
+  constexpr int kAtOnce = 4;
   Rank best = 0;
-  const float* x = logits + p.begin;
-  if (p.size % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0) {
-#pragma unroll 8
-    for (int i = threadIdx.x; i < p.size / 4; i += blockDim.x) {
-      const float4 v = __ldcs(reinterpret_cast<const float4*>(x) + i);
-      reinterpret_cast<float4*>(p.scores)[i] = v;
-      best = larger(best, larger(larger(rank_of(v.x, 0), rank_of(v.y, 0)),
-                                 larger(rank_of(v.z, 0), rank_of(v.w, 0))));
+  for (int i0 = threadIdx.x; i0 < size; i0 += kAtOnce * blockDim.x) {
+    T v[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      v[i] = __ldcs(from + min(i0 + i * static_cast<int>(blockDim.x), size - 1));
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = i0 + i * static_cast<int>(blockDim.x);
+      if (at >= size) break;
+      best = larger(best, rank_of(v[i]));
+      to[at] = v[i];
     }
-    return best;
-  }
-#pragma unroll 8
-  for (int i = threadIdx.x; i < p.size; i += blockDim.x) {
-    const float v = __ldcs(x + i);
-    p.scores[i] = v;
-    best = larger(best, rank_of(v, 0));
   }
   return best;
+}
+__device__ inline Rank load_scores(const float* logits, ScorePart& p) {
+  const float* x = logits + p.begin;
+  if (p.size % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0)
+    return load_scores(reinterpret_cast<const float4*>(x), reinterpret_cast<float4*>(p.scores),
+                       p.size / 4);
+  return load_scores(x, p.scores, p.size);
 }
 
 // Counts stop near 61000, below what 16 bits hold by more than the threads that may add at once.
