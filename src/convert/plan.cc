@@ -33,7 +33,7 @@ Pieces pieces_of(const CheckedRule& c) {
   Pieces out;
   for (const RowRange& range : ranges)
     out.push_back({c.source, range.begin, range.rows, 0, std::max<int64_t>(1, r.columns),
-                   r.paired_head, r.add});
+                   r.paired_head, r.add, c.scale});
   return out;
 }
 
@@ -57,6 +57,8 @@ class Planner {
       for (int tp = 0; tp < options_.tp_size; ++tp) plan_rank(pp, tp);
     if (options_.quant)
       finish_quantization();
+    else if (any_fp8_)
+      describe_fp8(plan_.config.quantization);
     else if (any_blocks_)
       plan_.config.quantization.quant_algo = "GGUF";
     if (const int64_t padded = padded_vocabulary(plan_.config, options_.tp_size);
@@ -76,6 +78,7 @@ class Planner {
   DType unquantized_dtype(const CheckedRule& c) const {
     if (c.rule.is_norm) return DType::f32;
     if (is_block_format(c.source->dtype) && keep_) return c.source->dtype;
+    if (c.scale != nullptr && keep_ && c.rule.add == 0) return DType::f8_row;
     return plan_.config.dtype;
   }
 
@@ -83,6 +86,14 @@ class Planner {
   DType output_dtype(const CheckedRule& c, int parts) {
     return policy_.dtype_of(c.rule.target, c.rule.columns > 0, c.rule.columns / parts,
                             c.source->dtype, unquantized_dtype(c), parts);
+  }
+
+  // FP8 weights that stay as they are published.
+  void describe_fp8(QuantizationConfig& out) const {
+    out.quant_algo = "FP8";
+    out.group_size = -1;
+    for (const char* module : {"lm_head", "transformer.vocab_embedding"})
+      out.exclude_modules.emplace_back(module);
   }
 
   void finish_quantization() {
@@ -162,6 +173,7 @@ class Planner {
       OutputTensor t = shard(c, tp);
       t.name = renumbered(t.name, first);
       any_blocks_ |= is_block_format(t.dtype);
+      any_fp8_ |= t.dtype == DType::f8_row;
       const bool part = c.rule.shard == Shard::q_heads || c.rule.shard == Shard::kv_heads;
       if (!part && !qkv.empty()) join_qkv(std::exchange(qkv, {}), out);
       (part ? qkv : out).push_back(std::move(t));
@@ -195,7 +207,7 @@ class Planner {
   QuantPolicy policy_;
   ConvertPlan plan_;
   std::vector<CheckedRule> rules_;
-  bool keep_ = true, any_blocks_ = false;
+  bool keep_ = true, any_blocks_ = false, any_fp8_ = false;
 };
 
 }  // namespace

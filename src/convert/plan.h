@@ -18,6 +18,7 @@ struct Piece {
   int64_t column = 0, columns = 1;
   int64_t paired_head = 0;
   float add = 0;
+  const TensorView* scale = nullptr;  // of float8_e4m3: one number, or one for each source row
 
   int64_t source_columns() const { return source->shape.rank() == 1 ? 1 : source->shape[1]; }
   uint64_t matrix_bytes() const {  // in the source, cut blocks in proportion

@@ -30,6 +30,15 @@ const std::byte* place(const Piece& p, int64_t row, int64_t column) {
          row_bytes(from, column);
 }
 
+float scale_of_row(const Piece& p, int64_t row) {
+  const TensorView& s = *p.scale;
+  const auto size = static_cast<size_t>(info(s.dtype).block_bytes);
+  float scale;
+  dequantize_row(s.dtype, s.data + (s.shape.elems() == 1 ? 0 : static_cast<size_t>(row) * size),
+                 &scale, 1);
+  return scale;
+}
+
 }  // namespace
 
 void RowStream::produce(const OutputTensor& tensor, int64_t first, int64_t count, std::byte* out) {
@@ -37,7 +46,9 @@ void RowStream::produce(const OutputTensor& tensor, int64_t first, int64_t count
   int64_t done = 0;
   for (const Piece& piece : take_rows(tensor.pieces, first, count)) {
     std::byte* at = out + static_cast<size_t>(done) * row_bytes;
-    if (is_block_format(tensor.dtype) && piece.source->dtype != tensor.dtype)
+    if (tensor.dtype == DType::f8_row && piece.scale != nullptr)
+      copy_fp8(piece, tensor, first + done, at);
+    else if (is_block_format(tensor.dtype) && piece.source->dtype != tensor.dtype)
       quantize_piece(piece, tensor, first + done, at);
     else
       produce_piece(piece, tensor.dtype, at);
@@ -49,8 +60,8 @@ void RowStream::produce(const OutputTensor& tensor, int64_t first, int64_t count
 
 void RowStream::produce_piece(const Piece& p, DType dtype, std::byte* out) {
   const int64_t width = p.source_columns();
-  if (p.columns == width && p.paired_head == 0) {  // one run
-    convert_run(p, dtype, place(p, p.row, 0), p.rows * width, out);
+  if (p.columns == width && p.paired_head == 0 && p.scale == nullptr) {  // one run
+    convert_run(p, p.row, dtype, place(p, p.row, 0), p.rows * width, out);
     release_rows(p, p.row, p.row + p.rows);
     return;
   }
@@ -62,7 +73,7 @@ void RowStream::produce_piece(const Piece& p, DType dtype, std::byte* out) {
     const int64_t row = p.source_row(i);
     low = std::min(low, row);
     high = std::max(high, row + 1);
-    convert_run(p, dtype, place(p, row, begin), end - begin, cut ? wide.data() : out);
+    convert_run(p, row, dtype, place(p, row, begin), end - begin, cut ? wide.data() : out);
     if (cut) std::memcpy(out, wide.data() + bytes_of(dtype, p.column - begin), out_row);
   }
   release_rows(p, low, high);
@@ -77,9 +88,29 @@ void RowStream::quantize_piece(const Piece& p, const OutputTensor& tensor, int64
     const int64_t row = p.source_row(i);
     low = std::min(low, row);
     high = std::max(high, row + 1);
-    const float* values = read_run(p, place(p, row, span.begin), span.end - span.begin);
+    const float* values = read_run(p, row, place(p, row, span.begin), span.end - span.begin);
     quantize_weight_row(tensor.dtype, values + (p.column - span.begin), p.columns, out, tensor.name,
                         first + i);
+  }
+  release_rows(p, low, high);
+}
+
+// Codes as they are, each row with its scale.
+void RowStream::copy_fp8(const Piece& p, const OutputTensor& tensor, int64_t first,
+                         std::byte* out) {
+  constexpr std::byte kNaN{0x7f};
+  int64_t low = INT64_MAX, high = 0;
+  for (int64_t i = 0; i < p.rows; ++i, out += tensor.row_bytes()) {
+    const int64_t row = p.source_row(i);
+    low = std::min(low, row);
+    high = std::max(high, row + 1);
+    const float scale = scale_of_row(p, row);
+    std::memcpy(out, &scale, sizeof(scale));
+    const std::byte* codes = place(p, row, p.column);
+    for (int64_t c = 0; c < p.columns; ++c)
+      if ((codes[c] & kNaN) == kNaN)
+        fail("tensor '{}' holds NaN at row {}, column {}", tensor.name, first + i, c);
+    std::memcpy(out + sizeof(scale), codes, static_cast<size_t>(p.columns));
   }
   release_rows(p, low, high);
 }
@@ -90,21 +121,25 @@ void RowStream::release_rows(const Piece& p, int64_t low, int64_t high) const {
   source_.release({begin, static_cast<size_t>(place(p, high, 0) - begin)});
 }
 
-void RowStream::convert_run(const Piece& p, DType dtype, const std::byte* in, int64_t elems,
-                            std::byte* out) {
+void RowStream::convert_run(const Piece& p, int64_t row, DType dtype, const std::byte* in,
+                            int64_t elems, std::byte* out) {
   const DType from = p.source->dtype;
   if (from == dtype && p.add == 0) {
     std::memcpy(out, in, bytes_of(from, elems));
     return;
   }
   TOKAMAK_ASSERT(!is_block_format(dtype));
-  quantize_row(dtype, read_run(p, in, elems), out, elems);
+  quantize_row(dtype, read_run(p, row, in, elems), out, elems);
 }
 
 // The values of a run, with what the rule adds.
-const float* RowStream::read_run(const Piece& p, const std::byte* in, int64_t elems) {
+const float* RowStream::read_run(const Piece& p, int64_t row, const std::byte* in, int64_t elems) {
   if (floats_.size() < static_cast<size_t>(elems)) floats_.resize(static_cast<size_t>(elems));
   dequantize_row(p.source->dtype, in, floats_.data(), elems);
+  if (p.scale != nullptr) {
+    const float scale = scale_of_row(p, row);
+    for (int64_t i = 0; i < elems; ++i) floats_[static_cast<size_t>(i)] *= scale;
+  }
   if (p.add != 0)
     for (int64_t i = 0; i < elems; ++i) floats_[static_cast<size_t>(i)] += p.add;
   return floats_.data();

@@ -18,9 +18,11 @@ class RowStream {
   void produce_piece(const Piece& piece, DType dtype, std::byte* out);
   void quantize_piece(const Piece& piece, const OutputTensor& tensor, int64_t first,
                       std::byte* out);
-  void convert_run(const Piece& piece, DType dtype, const std::byte* in, int64_t elems,
+  void copy_fp8(const Piece& piece, const OutputTensor& tensor, int64_t first, std::byte* out);
+  void convert_run(const Piece& piece, int64_t row, DType dtype, const std::byte* in, int64_t elems,
                    std::byte* out);
-  const float* read_run(const Piece& piece, const std::byte* in, int64_t elems);
+  // row: of the source; of FP8 the run is within it.
+  const float* read_run(const Piece& piece, int64_t row, const std::byte* in, int64_t elems);
   void release_rows(const Piece& piece, int64_t low, int64_t high) const;
   const ModelSource& source_;
   std::vector<float> floats_;

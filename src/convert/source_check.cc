@@ -29,9 +29,29 @@ void check_shape(const ModelSource& source, const WeightRule& rule, const Tensor
          expected.str());
   const bool plain = found.dtype == DType::f32 || found.dtype == DType::f16 ||
                      found.dtype == DType::bf16 || found.dtype == DType::f64;
-  if (!plain && !(is_block_format(found.dtype) && rule.columns > 0))
+  const bool fp8 = found.dtype == DType::f8e4m3 && rule.columns > 0;
+  if (!plain && !fp8 && !(is_block_format(found.dtype) && rule.columns > 0))
     fail("'{}': tensor '{}' is {}, expected float32, float16 or bfloat16{}", source.name,
          rule.source, info(found.dtype).long_name, source.gguf ? " (or blocks for a matrix)" : "");
+}
+
+// The scale that published FP8 weights have beside them.
+const TensorView* scale_of(const ModelSource& source, const WeightRule& rule,
+                           const TensorView& found) {
+  if (found.dtype != DType::f8e4m3) return nullptr;
+  const std::string name = rule.source + "_scale";
+  const auto it = source.tensors().find(name);
+  if (it == source.tensors().end())
+    fail("'{}': tensor '{}' is {} and has no '{}' beside it", source.name, rule.source,
+         info(found.dtype).long_name, name);
+  const TensorView& scale = it->second;
+  const bool plain =
+      scale.dtype == DType::f32 || scale.dtype == DType::f16 || scale.dtype == DType::bf16;
+  const int64_t numbers = scale.shape.elems(), rows = rule.source_rows;
+  if (!plain || (numbers != 1 && numbers != rows))
+    fail("'{}': tensor '{}' is {} {}, expected a float for all of '{}' or for each of its {} rows",
+         source.name, name, info(scale.dtype).long_name, scale.shape.str(), rule.source, rows);
+  return &scale;
 }
 
 bool contains_any(const std::string& name, const std::vector<std::string>& parts) {
@@ -56,6 +76,8 @@ void check_extra(const ModelSource& source, const std::vector<WeightRule>& rules
     if (used.contains(name) || contains_any(name, source.names->ignored)) continue;
     const auto is_head = [&](const std::string& head) { return name == head + ".weight"; };
     if (std::any_of(source.names->heads.begin(), source.names->heads.end(), is_head)) continue;
+    // Activations are scaled as they come.
+    if (name.ends_with(".weight_scale") || name.ends_with(".input_scale")) continue;
     if (name.ends_with(".weight") || name.ends_with(".bias"))
       fail(
           "'{}': tensor '{}' {} has no place in a {} model of {} layers as config.json or the "
@@ -78,7 +100,7 @@ std::vector<CheckedRule> check_source(const ModelSource& source,
   for (const WeightRule& r : rules) {
     const TensorView& found = source.tensors().find(r.source)->second;
     check_shape(source, r, found);
-    out.push_back({r, &found});
+    out.push_back({r, &found, scale_of(source, r, found)});
   }
   return out;
 }

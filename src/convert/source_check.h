@@ -11,6 +11,7 @@ namespace tokamak {
 struct CheckedRule {
   WeightRule rule;
   const TensorView* source = nullptr;
+  const TensorView* scale = nullptr;  // of float8_e4m3 weights: one number, or one for each row
 };
 
 // The rules with their tensors. Error: missing, misshapen or unexpected weights. Other left-over

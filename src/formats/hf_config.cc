@@ -12,11 +12,14 @@ void refuse_quantized(const JsonFields& root) {
     const auto q = root.object(key);
     if (!q) continue;
     const std::string method = q->find_string("quant_method").value_or("unknown");
+    const std::string format = q->find_string("format").value_or("");
+    if (method == "fp8" || (method == "compressed-tensors" && format == "float-quantized"))
+      continue;  // the tensors say the rest
     fail(
-        "'{}': the weights are quantized (quant_method '{}'), which convert does not read; "
-        "supported "
-        "are float32, float16 and bfloat16 weights and GGUF files",
-        root.source(), method);
+        "'{}': the weights are quantized (quant_method '{}'{}), which convert does not read; "
+        "supported are float32, float16 and bfloat16 weights, FP8 weights (quant_method fp8, or "
+        "compressed-tensors in format float-quantized) and GGUF files",
+        root.source(), method, format.empty() ? "" : ", format '" + format + "'");
   }
 }
 

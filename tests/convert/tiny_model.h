@@ -9,6 +9,7 @@
 
 #include "../formats/gguf_builder.h"
 #include "../formats/temp_dir.h"
+#include "base/block_codec.h"
 #include "base/half.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors.h"
@@ -60,14 +61,21 @@ inline std::string tiny_config(const TinySizes& s, const std::string& architectu
          "}";
 }
 
+// In float32; weights with a scale beside them ("…weight_scale") in float8_e4m3.
 inline void write_hf(const std::filesystem::path& dir, const Weights& weights,
                      const std::string& config) {
   std::filesystem::create_directories(dir);
   std::vector<SafetensorsWriter::Declared> declared;
-  for (const auto& [name, w] : weights) declared.push_back({name, DType::f32, w.first});
+  const auto is_fp8 = [&](const std::string& name) { return weights.contains(name + "_scale"); };
+  for (const auto& [name, w] : weights)
+    declared.push_back({name, is_fp8(name) ? DType::f8e4m3 : DType::f32, w.first});
   SafetensorsWriter out(dir / "model.safetensors", declared);
   size_t i = 0;
-  for (const auto& [name, w] : weights) out.write(i++, 0, std::as_bytes(std::span(w.second)));
+  for (const auto& [name, w] : weights) {
+    std::vector<std::byte> codes(is_fp8(name) ? w.second.size() : 0);
+    quantize_row(DType::f8e4m3, w.second.data(), codes.data(), static_cast<int64_t>(codes.size()));
+    out.write(i++, 0, codes.empty() ? std::as_bytes(std::span(w.second)) : std::span(codes));
+  }
   out.finish();
   std::ofstream(dir / "config.json") << config;
 }

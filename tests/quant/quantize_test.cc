@@ -75,6 +75,13 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
   return std::sqrt(difference / power);
 }
 
+float round_to_f8(float v) {
+  std::byte code;
+  quantize_row(DType::f8e4m3, &v, &code, 1);
+  dequantize_row(DType::f8e4m3, &code, &v, 1);
+  return v;
+}
+
 struct Case {
   const char* qformat;
   int64_t group;
@@ -118,6 +125,57 @@ TEST_F(Quantize, EveryFormatReadsBackNearAndNamesItself) {
     EXPECT_THAT(q.exclude_modules,
                 ::testing::ElementsAre("lm_head", "transformer.vocab_embedding"));
   }
+}
+
+// As published: codes with a scale for each row or one for all, which q, k and v share or do not.
+TEST_F(Quantize, PublishedFp8WeightsKeepTheirCodes) {
+  std::mt19937 rng(5);
+  std::uniform_real_distribution<float> draw(0.001f, 0.01f);
+  Weights scales;
+  for (auto& [name, w] : weights_) {
+    if (name.find("_proj") == std::string::npos) continue;
+    for (float& v : w.second) v *= 2000;  // codes
+    const bool rows =
+        name.find("q_proj") != std::string::npos || name.find("mlp") != std::string::npos;
+    auto& scale = scales[name + "_scale"];
+    scale.first = rows ? std::vector<int64_t>{w.first[0], 1} : std::vector<int64_t>{};
+    scale.second.resize(rows ? static_cast<size_t>(w.first[0]) : 1);
+    for (float& s : scale.second) s = draw(rng);
+  }
+  weights_.insert(scales.begin(), scales.end());
+  write_model(R"(,"quantization_config":{"quant_method":"fp8","activation_scheme":"dynamic"})");
+  const auto expected = [&](const std::string& name, int64_t row, int64_t column) {
+    const auto& [shape, codes] = weights_.at(name);
+    const auto& scale = weights_.at(name + "_scale").second;
+    const float code = codes[static_cast<size_t>(row * shape[1] + column)];
+    return round_to_f8(code) * scale[scale.size() == 1 ? 0 : static_cast<size_t>(row)];
+  };
+  for (const bool keep : {true, false}) {
+    ConvertOptions o = convert_options("published");
+    o.keep_quantized = keep;
+    o.overwrite = true;
+    convert(o);
+    const Checkpoint c = Checkpoint::open(o.output_dir);
+    EXPECT_EQ(c.config().quantization.quant_algo, keep ? "FP8" : "");
+    const std::string qkv = "transformer.layers.1.attention.qkv.weight";
+    EXPECT_EQ(c.tensor(qkv).dtype, keep ? DType::f8_row : DType::f32);
+    EXPECT_EQ(c.tensor("lm_head.weight").dtype, DType::f32);
+    const std::vector<float> found = values(c, qkv), down = values(c, kProj);
+    const std::string p = "model.layers.1.";
+    for (int64_t i = 0; i < s_.hidden; ++i) {
+      EXPECT_EQ(found[static_cast<size_t>(5 * s_.hidden + i)],
+                expected(p + "self_attn.q_proj.weight", 5, i));
+      EXPECT_EQ(found[static_cast<size_t>((s_.heads * s_.head + 3) * s_.hidden + i)],
+                expected(p + "self_attn.k_proj.weight", 3, i));
+      EXPECT_EQ(down[static_cast<size_t>(9 * s_.wide + i)],
+                expected(p + "mlp.down_proj.weight", 9, i));
+    }
+  }
+  weights_.erase("model.layers.0.mlp.up_proj.weight_scale");
+  weights_["model.layers.0.mlp.up_proj.weight_scale"] = {{2, 2}, {1, 1, 1, 1}};
+  write_model(R"(,"quantization_config":{"quant_method":"fp8"})");
+  ConvertOptions o = convert_options("refused");
+  EXPECT_THAT(error_of([&] { convert(o); }), HasSubstr("up_proj.weight_scale"));
 }
 
 TEST_F(Quantize, OnePassThroughConvertGivesTheSameBytes) {
