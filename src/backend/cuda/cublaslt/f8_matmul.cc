@@ -13,6 +13,13 @@ constexpr int32_t kScalePerRow = 3;  // CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_3
 constexpr auto kWeightScaleMode = static_cast<cublasLtMatmulDescAttributes_t>(31);
 constexpr auto kXScaleMode = static_cast<cublasLtMatmulDescAttributes_t>(32);
 
+// The power of two, up to 256, that an address divides by; strides are multiples of 16 bytes.
+uint32_t alignment(const void* p, int64_t stride, DType t) {
+  const uint64_t all = reinterpret_cast<uintptr_t>(p) | 256 |
+                       static_cast<uint64_t>(stride) * static_cast<uint64_t>(info(t).block_bytes);
+  return static_cast<uint32_t>(all & -all);
+}
+
 cudaDataType_t type_of(DType t) {
   return t == DType::f16 ? CUDA_R_16F : t == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
 }
@@ -64,8 +71,14 @@ const cublasLtMatmulAlgo_t& F8Matmul::algorithm(const Layouts& l, const Key& key
   if (const auto it = algorithms_.find(key); it != algorithms_.end()) return it->second;
   cublasLtMatmulPreference_t preference = nullptr;
   TOKAMAK_CUBLASLT(lt_->preference_create(&preference));
-  TOKAMAK_CUBLASLT(lt_->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                       &kMatmulWorkspace, sizeof(kMatmulWorkspace)));
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+    TOKAMAK_CUBLASLT(lt_->preference_set(preference, attribute, &value, sizeof(value)));
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMatmulWorkspace);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key.weight);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key.x);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.c);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key.y);
   cublasLtMatmulHeuristicResult_t found{};
   int count = 0;
   const cublasStatus_t status =
@@ -80,7 +93,14 @@ const cublasLtMatmulAlgo_t& F8Matmul::algorithm(const Layouts& l, const Key& key
 void F8Matmul::run(const F8MatmulOperands& o, cudaStream_t stream) const {
   if (o.tokens == 0) return;
   const Layouts l(*this, o);
-  const Key key{o.tokens, o.c ? o.c_stride : o.y_stride, o.y_stride};
+  const uint32_t of_y = alignment(o.y, o.y_stride, y_);
+  const Key key{o.tokens,
+                o.c ? o.c_stride : o.y_stride,
+                o.y_stride,
+                alignment(o.weight, k_, DType::f8e4m3),
+                alignment(o.x, k_, DType::f8e4m3),
+                o.c ? alignment(o.c, o.c_stride, y_) : of_y,
+                of_y};
   const float one = 1, beta = o.c ? 1 : 0;
   TOKAMAK_CUBLASLT(lt_->matmul(lt_->handle, l.desc, &one, o.weight, l.weight, o.x, l.x, &beta,
                                o.c ? o.c : o.y, l.c, o.y, l.y, &algorithm(l, key), o.workspace,

@@ -28,8 +28,9 @@ class F8Matmul {
 
  private:
   struct Layouts;
-  struct Key {
+  struct Key {  // what a proposal depends on: the shape, and bytes that operands are aligned to
     int64_t tokens, c_stride, y_stride;
+    uint32_t weight, x, c, y;
     auto operator<=>(const Key&) const = default;
   };
   const cublasLtMatmulAlgo_t& algorithm(const Layouts& layouts, const Key& key) const;

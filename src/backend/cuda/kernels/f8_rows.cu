@@ -105,52 +105,60 @@ void quantize_units(const RowsArg& x, uint8_t* codes, float* scales, cudaStream_
     launch_overlapped(quantize_kernel<U, false>, grid, block, 0, stream, x, codes, scales);
 }
 
-template <bool kVectors>
+constexpr int kFinishThreads = 256, kFinishVectors = 2;  // of a thread
+
+// Block (row, part of it); all loads come first.
+__global__ __launch_bounds__(kFinishThreads) void finish_vectors_kernel(FinishArg f) {
+  wait_for_previous();
+  let_next_start();
+  const int64_t row = blockIdx.x, vectors = f.y.width / kVector;
+  const int64_t first = int64_t{blockIdx.y} * kFinishThreads * kFinishVectors + threadIdx.x;
+  Raw8 a[kFinishVectors], b[kFinishVectors], r[kFinishVectors];
+#pragma unroll
+  for (int u = 0; u < kFinishVectors; ++u) {
+    const int64_t v = first + u * kFinishThreads;
+    if (v >= vectors) break;
+    a[u] = load8(f.a.dtype, vector_at(f.a, row, v));
+    if (f.b.data) b[u] = load8(f.b.dtype, vector_at(f.b, row, v));
+    if (f.residual.data) r[u] = load8(f.residual.dtype, vector_at(f.residual, row, v));
+  }
+#pragma unroll
+  for (int u = 0; u < kFinishVectors; ++u) {
+    const int64_t v = first + u * kFinishThreads;
+    if (v >= vectors) break;
+    float y[kVector], other[kVector], bias[kVector] = {};
+    widen8(f.a.dtype, a[u], y);
+    if (f.bias.data) load_eight<true>(f.bias, 0, v, bias);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) y[i] = apply(f.activation, y[i] + bias[i]);
+    if (f.b.data) {
+      widen8(f.b.dtype, b[u], other);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) bias[i] = 0;
+      if (f.bias_b.data) load_eight<true>(f.bias_b, 0, v, bias);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) y[i] *= other[i] + bias[i];
+    }
+    if (f.residual.data) {
+      widen8(f.residual.dtype, r[u], other);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) y[i] += other[i];
+    }
+    store8(f.y.dtype, vector_at(f.y, row, v), narrow8(f.y.dtype, y));
+  }
+}
+
 __global__ void finish_kernel(FinishArg f) {
   wait_for_previous();
   let_next_start();
-  const int64_t vectors = (f.y.width + kVector - 1) / kVector, all = f.y.rows * vectors;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < all;
-       i += int64_t{gridDim.x} * blockDim.x) {
-    const int64_t row = i / vectors, v = i % vectors;
-    if constexpr (kVectors) {
-      float a[kVector], other[kVector];
-      load_eight<true>(f.a, row, v, a);
-      if (f.bias.data) {
-        load_eight<true>(f.bias, 0, v, other);
-#pragma unroll
-        for (int j = 0; j < kVector; ++j) a[j] += other[j];
-      }
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) a[j] = apply(f.activation, a[j]);
-      if (f.b.data) {
-        load_eight<true>(f.b, row, v, other);
-        if (f.bias_b.data) {
-          float bias[kVector];
-          load_eight<true>(f.bias_b, 0, v, bias);
-#pragma unroll
-          for (int j = 0; j < kVector; ++j) other[j] += bias[j];
-        }
-#pragma unroll
-        for (int j = 0; j < kVector; ++j) a[j] *= other[j];
-      }
-      if (f.residual.data) {
-        load_eight<true>(f.residual, row, v, other);
-#pragma unroll
-        for (int j = 0; j < kVector; ++j) a[j] += other[j];
-      }
-      store8(f.y.dtype, vector_at(f.y, row, v), narrow8(f.y.dtype, a));
-    } else {
-      const int64_t end = v * kVector + kVector < f.y.width ? v * kVector + kVector : f.y.width;
-      for (int64_t c = v * kVector; c < end; ++c) {
-        float a = at(f.a, row, c);
-        if (f.bias.data) a += at(f.bias, 0, c);
-        a = apply(f.activation, a);
-        if (f.b.data) a *= at(f.b, row, c) + (f.bias_b.data ? at(f.bias_b, 0, c) : 0.f);
-        if (f.residual.data) a += at(f.residual, row, c);
-        put(f.y, row, c, a);
-      }
-    }
+  const int64_t row = blockIdx.x;
+  for (int64_t c = threadIdx.x; c < f.y.width; c += blockDim.x) {
+    float a = at(f.a, row, c);
+    if (f.bias.data) a += at(f.bias, 0, c);
+    a = apply(f.activation, a);
+    if (f.b.data) a *= at(f.b, row, c) + (f.bias_b.data ? at(f.bias_b, 0, c) : 0.f);
+    if (f.residual.data) a += at(f.residual, row, c);
+    put(f.y, row, c, a);
   }
 }
 
@@ -165,18 +173,16 @@ void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t str
 }
 
 void finish_linear(const FinishArg& f, cudaStream_t stream) {
-  const int64_t vectors = f.y.rows * ((f.y.width + kVector - 1) / kVector);
-  if (vectors == 0) return;
-  constexpr int64_t kThreads = 256, kMostBlocks = 132 * 16;
-  const int64_t blocks = (vectors + kThreads - 1) / kThreads;
-  const dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks));
+  if (f.y.rows == 0 || f.y.width == 0) return;
   bool aligned = true;
   for (const RowsArg* r : {&f.a, &f.b, &f.bias, &f.bias_b, &f.residual, &f.y})
     aligned = aligned && has_vectors(*r);
-  if (aligned)
-    launch_overlapped(finish_kernel<true>, grid, dim3(kThreads), 0, stream, f);
-  else
-    launch_overlapped(finish_kernel<false>, grid, dim3(kThreads), 0, stream, f);
+  const auto rows = static_cast<unsigned>(f.y.rows);
+  if (!aligned)
+    return launch_overlapped(finish_kernel, dim3(rows), dim3(kFinishThreads), 0, stream, f);
+  constexpr int64_t kColumns = kFinishThreads * kFinishVectors * kVector;
+  const auto parts = static_cast<unsigned>((f.y.width + kColumns - 1) / kColumns);
+  launch_overlapped(finish_vectors_kernel, dim3(rows, parts), dim3(kFinishThreads), 0, stream, f);
 }
 
 }  // namespace tokamak::cuda
