@@ -93,6 +93,15 @@ int64_t weight_bytes(const Plan& plan) {
                          [](int64_t n, const PlanWeight& w) { return n + int64_t(w.bytes); });
 }
 
+std::string MemoryNeed::line() const {
+  const auto gb = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  return fmt::format(
+      "{:.2f} GB: weights {:.2f}, activations {:.2f} (for {} tokens a step), workspace {:.2f}, KV "
+      "cache {:.2f} (for {} tokens in {})",
+      gb(total()), gb(weights), gb(activations), tokens, gb(workspace),
+      gb(kv_per_token * kv_tokens), kv_tokens, kv_dtype);
+}
+
 std::string MemoryNeed::table() const {
   std::string s;
   s += fmt::format("  weights     {}\n", megabytes(weights));

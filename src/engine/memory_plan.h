@@ -36,6 +36,7 @@ struct MemoryNeed {
   std::string kv_dtype;
   int64_t total() const { return activations + workspace + weights + kv_per_token * kv_tokens; }
   std::string table() const;  // several lines
+  std::string line() const;
 };
 int64_t kv_bytes_per_token(const Plan& plan);
 int64_t weight_bytes(const Plan& plan);

@@ -38,10 +38,10 @@ void Session::open_memory() {
     kv_tokens = need.kv_tokens;
     if (need.total() > static_cast<int64_t>(use->free))
       fail(
-          "not enough GPU memory: {:.1f} of {:.1f} GB are free, and '{}' needs\n{}lower "
+          "not enough GPU memory: {:.1f} of {:.1f} GB are free, and '{}' needs {}; lower "
           "--kv_cache_tokens or --max_num_tokens, or use weights of fewer bits (tokamak quantize)",
           static_cast<double>(use->free) / 1e9, static_cast<double>(use->total) / 1e9,
-          engine_.path().string(), need.table());
+          engine_.path().string(), need.line());
     log::info("GPU memory, {:.1f} GB of it free:\n{}", static_cast<double>(use->free) / 1e9,
               need.table());
     if (options_.on_memory_plan) options_.on_memory_plan(need);

@@ -147,7 +147,7 @@ TEST(DeviceMemory, TooLittleIsOneErrorWithThePlan) {
   const auto engine = testing::build_tiny(folder.path(), large, untuned());
   const std::string error = error_of([&] { Session(engine, small); });
   EXPECT_THAT(error, HasSubstr("not enough GPU memory"));
-  EXPECT_THAT(error, HasSubstr("weights"));
+  EXPECT_THAT(error, HasSubstr("weights 0."));
   EXPECT_THAT(error, HasSubstr("--max_num_tokens"));
   EXPECT_EQ(small.memory_use()->peak, 0u);
   const std::string kv = error_of([&] { Session(engine, large, {.kv_tokens = int64_t{1} << 24}); });
