@@ -9,8 +9,8 @@
 #include "backend/cuda/cuda_tactic.h"
 #include "backend/cuda/limits.h"
 #include "backend/cuda/registry.h"
-#include "backend/cuda/upload.h"
 #include "backend/cuda/sampling/sampler.h"
+#include "backend/cuda/upload.h"
 #include "backend/cuda_plugin.h"
 
 namespace tokamak {
