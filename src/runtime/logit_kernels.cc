@@ -60,16 +60,24 @@ F4 exp4(F4 x) {
 
 }  // namespace
 
+// Four vectors at a time: one alone would wait for itself.
 RowMax row_max(std::span<const float> x) {
-  F4 best = splat(kMinusInf);
+  F4 a = splat(kMinusInf), b = a, c = a, d = a;
   I4 nan = {};
   size_t i = 0;
-  for (; i + 4 <= x.size(); i += 4) {
-    const F4 v = load(x.data() + i);
-    nan |= v != v;
-    best = v > best ? v : best;
+  for (; i + 16 <= x.size(); i += 16) {
+    const float* p = x.data() + i;
+    const F4 s = load(p), t = load(p + 4), u = load(p + 8), v = load(p + 12);
+    nan |= (s != s) | (t != t) | (u != u) | (v != v);
+    a = s > a ? s : a;
+    b = t > b ? t : b;
+    c = u > c ? u : c;
+    d = v > d ? v : d;
   }
-  RowMax result{std::max(std::max(best[0], best[1]), std::max(best[2], best[3])),
+  a = b > a ? b : a;
+  c = d > c ? d : c;
+  a = c > a ? c : a;
+  RowMax result{std::max(std::max(a[0], a[1]), std::max(a[2], a[3])),
                 (nan[0] | nan[1] | nan[2] | nan[3]) != 0};
   for (; i < x.size(); ++i) {
     result.has_nan |= std::isnan(x[i]);
@@ -79,7 +87,16 @@ RowMax row_max(std::span<const float> x) {
 }
 
 size_t index_of(std::span<const float> x, float value) {
-  return static_cast<size_t>(std::find(x.begin(), x.end(), value) - x.begin());
+  const F4 wanted = splat(value);
+  size_t i = 0;
+  for (; i + 16 <= x.size(); i += 16) {
+    const float* p = x.data() + i;
+    const I4 found = (load(p) == wanted) | (load(p + 4) == wanted) | (load(p + 8) == wanted) |
+                     (load(p + 12) == wanted);
+    if ((found[0] | found[1] | found[2] | found[3]) != 0) break;
+  }
+  return static_cast<size_t>(std::find(x.begin() + static_cast<std::ptrdiff_t>(i), x.end(), value) -
+                             x.begin());
 }
 
 void divide(std::span<const float> x, float divisor, std::span<float> out) {

@@ -44,7 +44,7 @@ int32_t Sampler::next(std::span<const float> logits) {
   const int64_t step = processors_.output_size();
   if (raw.has_nan) fail("the model produced NaN logits for output token {}", step);
   if (raw.value == INFINITY) fail("the model produced infinite logits for output token {}", step);
-  const int32_t token = choose(logits);
+  const int32_t token = choose(logits, raw);
   if (params().logprobs >= 0) note_logprobs(logits, raw.value, token);
   processors_.append(token);
   return token;
@@ -67,7 +67,7 @@ std::optional<RowSampling> Sampler::on_device() const {
   return r;
 }
 
-int32_t Sampler::choose(std::span<const float> logits) {
+int32_t Sampler::choose(std::span<const float> logits, RowMax raw) {
   std::span<const float> scores = logits;
   if (processors_.active()) {
     scores_.assign(logits.begin(), logits.end());
@@ -80,7 +80,7 @@ int32_t Sampler::choose(std::span<const float> logits) {
     divide(scores, static_cast<float>(params().temperature), scores_);
     scores = scores_;
   }
-  const RowMax best = row_max(scores);
+  const RowMax best = scores.data() == logits.data() ? raw : row_max(scores);
   if (best.has_nan || std::isinf(best.value))
     fail(
         "no token is left to choose: check bad_words, logit_bias, min_tokens, "

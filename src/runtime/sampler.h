@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/device_sampling.h"
+#include "runtime/logit_kernels.h"
 #include "runtime/logit_processors.h"
 #include "tokamak/sampling_params.h"
 
@@ -33,7 +34,7 @@ class Sampler {
 
  private:
   const SamplingParams& params() const { return processors_.params(); }
-  int32_t choose(std::span<const float> logits);
+  int32_t choose(std::span<const float> logits, RowMax raw);
   int32_t draw(std::span<const float> scores, float max) const;
   int32_t draw_from_all(std::span<const float> scores, float max, double uniform) const;
   void note_logprobs(std::span<const float> logits, float max, int32_t token);
