@@ -63,7 +63,8 @@ class DeviceLogits : public testing::TestWithParam<Format> {
     request.params.max_tokens = 8;
     request.params.ignore_eos = true;
     request.return_logits = true;
-    for (auto& row : llm.generate({&request, 1})[0].logits) rows.push_back(std::move(row));
+    const std::vector<Completion> completions = llm.generate({&request, 1});
+    rows.insert(rows.end(), completions[0].logits.begin(), completions[0].logits.end());
     return rows;
   }
   test::TempDir folder_{"device_logits"};
