@@ -97,7 +97,10 @@ struct DeviceStep {
     for (HostKv* kv : {&step.other, &cache}) {
       pools.emplace_back(backend, kv->k.data(), kv->k.size());
       pools.emplace_back(backend, kv->v.data(), kv->v.size());
-      layers.push_back({pools[pools.size() - 2].at(kv->k.data()), pools.back().at(kv->v.data())});
+      KvLayerView layer = step.context.kv.layers[layers.size()];
+      layer.k = pools[pools.size() - 2].at(kv->k.data());
+      layer.v = pools.back().at(kv->v.data());
+      layers.push_back(layer);
     }
     context.kv.layers = layers;
   }

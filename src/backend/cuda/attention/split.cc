@@ -5,6 +5,7 @@
 #include "backend/cuda/attention/attention_arg.h"
 #include "backend/cuda/kernels/decode_attention.h"
 #include "backend/cuda/kernels/prefill_attention.h"
+#include "base/error.h"
 
 namespace tokamak {
 namespace {
@@ -24,12 +25,18 @@ cuda::DecodeSplit split_of(const CudaTarget& target, const cuda::AttentionArg& a
   if (deterministic) {  // by the sequence's length alone
     s.parts = clusters ? cuda::kMaxClusterParts : 1;
     s.clustered = clusters;
+    s.fixed = true;
     return s;
   }
   constexpr int kLong = 8192;  // from here on a second launch, which joins, is worth its while
+  constexpr int kHalf = 1024;  // keys from which on half a context is worth a block of its own
   const int room = 3 * target.multiprocessors;
   s.parts = std::clamp(room / std::max(units, 1), 1, most);
   if (clusters && step.max_context <= kLong) s.parts = std::min(s.parts, cuda::kMaxClusterParts);
+  if (clusters && s.parts == 1 && units < 4 * room && step.max_context >= 2 * kHalf) {
+    s.parts = 2;  // evens out the last round of blocks
+    s.min_tiles = kHalf / cuda::kDecodeTile;
+  }
   if (clusters && s.parts <= cuda::kMaxClusterParts) {
     s.clustered = true;
   } else if (s.parts > 1) {
@@ -54,7 +61,9 @@ class SplitAttention final : public Kernel {
     if (prompts) {
       const cuda::PrefillQueries queries = cuda::prefill_prepare(
           a, step, args.workspace + cuda::decode_partial_bytes(a.head_dim), stream);
-      cuda::prefill_attention(a, step, queries, stream);
+      if (!cuda::prefill_attention(a, step, queries, stream))
+        fail("the CUDA driver cannot describe the KV cache (blocks of {} tokens) to the device",
+             a.block_size);
       if (step.sequences == 1) return;
     }
     cuda::DecodeSplit split = split_of(target_, a, step, bound_.attrs().deterministic);

@@ -100,7 +100,8 @@ class Decoder {
     if (split_.clustered) cluster_arrive();
     const Numbers early = read_numbers(step_, seq_);
     if (a_.block_size % kTile == 0 && early.length <= step_.max_context &&
-        early.queries() <= early.length && early.end <= step_.tokens && takes(early))
+        early.queries() <= early.length && early.queries() <= step_.max_queries &&
+        early.end <= step_.tokens && takes(early))
       set(early);
     int block = my_block(), fresh_block = my_fresh_block(), position = my_position();
     start_tiles(block);
@@ -528,6 +529,7 @@ class Decoder {
     if (split_.parts > 1) {
       parts = split_.partial + part_at(part_);
       if (split_.clustered) {
+        __syncwarp();
         cluster_wait();  // all blocks have begun
         parts = first_block(part_room()) + part_ * rows_ * (HD + 4);
       }
@@ -712,13 +714,20 @@ __global__ __launch_bounds__(kThreads) void join_kernel(const __grid_constant__ 
 }
 
 template <int HD, int NT, Kv KV>
-void launch(const AttentionArg& a, const StepArg& step, const DecodeSplit& s, cudaStream_t stream) {
+void launch(const AttentionArg& a, const StepArg& step, DecodeSplit s, cudaStream_t stream) {
+  constexpr size_t kMostShared = 227 << 10, kShared = Decoder<HD, NT, KV>::kSharedBytes;
   const int group = a.heads / a.kv_heads;
   const int most = step.max_queries * group <= kDecodeRows ? step.max_queries * group
                                                            : std::max(group, kDecodeRows);
   const int rows = std::min(most, 8 * NT), tiles = (most + 8 * NT - 1) / (8 * NT);
-  size_t shared = Decoder<HD, NT, KV>::kSharedBytes;
-  if (s.clustered) shared += sizeof(float) * static_cast<size_t>(s.parts * rows * (HD + 4));
+  size_t shared = kShared;
+  if (s.clustered) {  // as many parts as the first block has room for
+    const size_t part = sizeof(float) * static_cast<size_t>((s.fixed ? 8 * NT : rows) * (HD + 4));
+    s.parts = std::min(s.parts, static_cast<int>((kMostShared - kShared) / part));
+    s.clustered = s.parts > 1;
+    if (s.clustered) shared += static_cast<size_t>(s.parts) * part;
+  }
+  s.parts = std::max(s.parts, 1);
   const auto kernel = decode_kernel<HD, NT, KV>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared));
@@ -734,7 +743,7 @@ void launch(const AttentionArg& a, const StepArg& step, const DecodeSplit& s, cu
 template <int HD, Kv KV>
 void by_rows(const AttentionArg& a, const StepArg& step, const DecodeSplit& s,
              cudaStream_t stream) {
-  if (a.heads / a.kv_heads * step.max_queries <= 8 && step.max_queries <= kFewQueries)
+  if (!s.fixed && a.heads / a.kv_heads * step.max_queries <= 8 && step.max_queries <= kFewQueries)
     return launch<HD, 1, KV>(a, step, s, stream);
   launch<HD, 2, KV>(a, step, s, stream);
 }

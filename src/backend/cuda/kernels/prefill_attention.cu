@@ -21,12 +21,12 @@ bool prefill_attention_fits(const AttentionArg& a) {
   }
 }
 
-void prefill_attention(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
+bool prefill_attention(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
                        cudaStream_t stream) {
   if (a.kv_dtype == DType::f16) return prefill_attention_f16(a, step, queries, stream);
   if (a.kv_dtype == DType::bf16) return prefill_attention_bf16(a, step, queries, stream);
   if (a.kv_dtype == DType::int8_row) return prefill_attention_int8(a, step, queries, stream);
-  prefill_attention_f8(a, step, queries, stream);
+  return prefill_attention_f8(a, step, queries, stream);
 }
 
 }  // namespace tokamak::cuda

@@ -23,18 +23,18 @@ size_t prefill_workspace_bytes(int64_t tokens, int heads, int head_dim);
 PrefillQueries prefill_prepare(const AttentionArg& a, const StepArg& step, void* workspace,
                                cudaStream_t stream);
 
-// For compute capability 9.0.
+// For compute capability 9.0. False: the driver refuses to describe the cache to the copy engine.
 bool prefill_attention_fits(const AttentionArg& a);
-void prefill_attention(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
+bool prefill_attention(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
                        cudaStream_t stream);
 
 // One per dtype of the cache.
-void prefill_attention_f16(const AttentionArg&, const StepArg&, const PrefillQueries&,
+bool prefill_attention_f16(const AttentionArg&, const StepArg&, const PrefillQueries&,
                            cudaStream_t);
-void prefill_attention_bf16(const AttentionArg&, const StepArg&, const PrefillQueries&,
+bool prefill_attention_bf16(const AttentionArg&, const StepArg&, const PrefillQueries&,
                             cudaStream_t);
-void prefill_attention_int8(const AttentionArg&, const StepArg&, const PrefillQueries&,
+bool prefill_attention_int8(const AttentionArg&, const StepArg&, const PrefillQueries&,
                             cudaStream_t);
-void prefill_attention_f8(const AttentionArg&, const StepArg&, const PrefillQueries&, cudaStream_t);
+bool prefill_attention_f8(const AttentionArg&, const StepArg&, const PrefillQueries&, cudaStream_t);
 
 }  // namespace tokamak::cuda

@@ -2,9 +2,9 @@
 
 namespace tokamak::cuda {
 
-void prefill_attention_int8(const AttentionArg& a, const StepArg& step,
+bool prefill_attention_int8(const AttentionArg& a, const StepArg& step,
                             const PrefillQueries& queries, cudaStream_t stream) {
-  by_head<Kv::int8>(a, step, queries, stream);
+  return by_head<Kv::int8>(a, step, queries, stream);
 }
 
 }  // namespace tokamak::cuda

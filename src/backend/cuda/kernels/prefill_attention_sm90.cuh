@@ -3,6 +3,8 @@
 // are under way while the last ones' probabilities multiply values, and the two groups take turns
 // so that one's exponentials run beside the other's products. Keys go from the last to the first,
 // so that only the first turns need masks (and the last ones with a window).
+#include <algorithm>
+
 #include "backend/cuda/kernels/attention_parts.cuh"
 #include "backend/cuda/kernels/attention_wgmma.cuh"
 #include "backend/cuda/kernels/decode_attention.h"
@@ -20,7 +22,8 @@ struct PrefillArg {
   StepArg step;
   const uint8_t *k_cache, *v_cache;
   int heads, kv_heads, head_dim, block_size, block_shift, window;  // block_shift: as DecodeSplit's
-  float scale, softcap, v_scale;                                   // scale: with K's
+  int tiles, together;            // of all sequences, at most; heads whose tiles go side by side
+  float scale, softcap, v_scale;  // scale: with K's
 };
 
 template <int HD, bool BOXES>
@@ -93,7 +96,10 @@ class Prefill {
     v_ = k_ + kStages * S::kTileBytes;
     codes_ = v_ + kStages * S::kTileBytes;
     bars_ = reinterpret_cast<Barriers<kStages>*>(codes_ + 2 * S::kCodeBytes);
-    head_ = static_cast<int>(blockIdx.y);
+    const int block = static_cast<int>(blockIdx.x), row = a.tiles * a.together;
+    const int head = block / row * a.together, side = min(a.together, a.heads - head);
+    head_ = head + block % row % side;
+    flat_ = block % row / side;
     kv_head_ = head_ / (a.heads / a.kv_heads);
   }
 
@@ -115,8 +121,7 @@ class Prefill {
     let_next_start();
     wait_for_previous();
     int tile;
-    if (!find_tile(a_.step, a_.heads / a_.kv_heads, static_cast<int>(blockIdx.x), t_.seq, tile))
-      return;
+    if (!find_tile(a_.step, a_.heads / a_.kv_heads, flat_, t_.seq, tile)) return;
     t_.begin = a_.step.query_begin[t_.seq];
     t_.queries = a_.step.query_begin[t_.seq + 1] - t_.begin;
     t_.length = a_.step.context_len[t_.seq];
@@ -365,9 +370,10 @@ class Prefill {
                        std::integral_constant<int, kO>{});
   }
 
-  // Scores to probabilities against the new maxima; `shrink` is what earlier sums count now.
+  // Scores to probabilities. Earlier sums stay as they are while no row's maximum has grown much
+  // (probabilities are then up to 2^kSlack): false. Else `shrink` is what they count now.
   template <bool FIRST>
-  __device__ void soften(float (&s)[kKeys / 2], float (&most)[2], float (&sum)[2],
+  __device__ bool soften(float (&s)[kKeys / 2], float (&most)[2], float (&sum)[2],
                          float (&shrink)[2], int row, int turn) const {
     const int lane = static_cast<int>(threadIdx.x) % 32, column = lane % 4 * 2;
     const int base = t_.past + t_.first;
@@ -396,16 +402,32 @@ class Prefill {
         const float pair = fmaxf(s[4 * i + 2 * r], s[4 * i + 2 * r + 1]);
         m[r][i % 4] = i < 4 ? pair : fmaxf(m[r][i % 4], pair);
       }
-    float offset[2];
+    constexpr float kSlack = 8;
+    float offset[2], now[2];
+    bool grown = FIRST;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float all = fmaxf(fmaxf(m[r][0], m[r][1]), fmaxf(m[r][2], m[r][3]));
       all = fmaxf(all, __shfl_xor_sync(0xffffffffu, all, 1));
-      all = fmaxf(all, __shfl_xor_sync(0xffffffffu, all, 2));
-      if constexpr (!FIRST) all = fmaxf(all, most[r]);
-      offset[r] = all == -INFINITY ? 0.f : all * scale;
-      if constexpr (!FIRST) shrink[r] = exp2_fast(fmaf(most[r], scale, -offset[r]));
-      most[r] = all;
+      now[r] = fmaxf(all, __shfl_xor_sync(0xffffffffu, all, 2));
+      if constexpr (!FIRST) {
+        now[r] = fmaxf(now[r], most[r]);
+        grown = grown || (now[r] - most[r]) * scale > kSlack;
+      }
+    }
+    if constexpr (!FIRST) grown = __any_sync(0xffffffffu, grown);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if (FIRST || grown) {
+        offset[r] = now[r] == -INFINITY ? 0.f : now[r] * scale;
+        if constexpr (!FIRST) {
+          shrink[r] = exp2_fast(fmaf(most[r], scale, -offset[r]));
+          sum[r] *= shrink[r];
+        }
+        most[r] = now[r];
+      } else {
+        offset[r] = most[r] == -INFINITY ? 0.f : most[r] * scale;
+      }
     }
 #pragma unroll
     for (int i = 0; i < kKeys / 8; ++i)
@@ -419,9 +441,10 @@ class Prefill {
         }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const float now = (total[r][0] + total[r][1]) + (total[r][2] + total[r][3]);
-      sum[r] = FIRST ? now : fmaf(sum[r], shrink[r], now);
+      const float all = (total[r][0] + total[r][1]) + (total[r][2] + total[r][3]);
+      sum[r] = FIRST ? all : sum[r] + all;
     }
+    return grown;
   }
   __device__ static void pack(const float (&s)[kKeys / 2], uint32_t (&p)[kKeys / 4]) {
 #pragma unroll
@@ -469,13 +492,15 @@ class Prefill {
       wgmma_wait<1>();
       keep(s);
       if (leader) barrier_arrive(&bars_->empty_k[stage]);
-      soften<false>(s, most, sum, shrink, row, turn);
+      const bool grown = soften<false>(s, most, sum, shrink, row, turn);
       keep(s);  // beside the values' product, not after it
       wgmma_wait<0>();
       keep(o);
       if (leader) barrier_arrive(&bars_->empty_v[before]);
+      if (grown) {
 #pragma unroll
-      for (int e = 0; e < HD / 2; ++e) o[e] *= shrink[e % 4 / 2];
+        for (int e = 0; e < HD / 2; ++e) o[e] *= shrink[e % 4 / 2];
+      }
       pack(s, p);
     }
     if (group == 0) named_sync(mine, 2 * kGroup);  // takes the other's last arrival
@@ -523,7 +548,7 @@ class Prefill {
   const PrefillArg& a_;
   uint8_t *q_, *k_, *v_, *codes_;
   Barriers<kStages>* bars_;
-  int head_, kv_head_;
+  int head_, kv_head_, flat_;
   Tile t_;
 };
 
@@ -551,23 +576,22 @@ Encode encode() {
 }
 
 template <int D>
-CUtensorMap map_of(const void* data, bool bf16, const uint64_t (&size)[D],
-                   const uint64_t (&stride)[D - 1], const uint32_t (&box)[D]) {
+bool make_map(CUtensorMap& map, const void* data, bool bf16, const uint64_t (&size)[D],
+              const uint64_t (&stride)[D - 1], const uint32_t (&box)[D]) {
   cuuint64_t sizes[D], strides[D - 1];
   cuuint32_t boxes[D], steps[D];
   for (int i = 0; i < D; ++i) sizes[i] = size[i], boxes[i] = box[i], steps[i] = 1;
   for (int i = 0; i + 1 < D; ++i) strides[i] = stride[i];
-  CUtensorMap m{};
-  if (const Encode f = encode())
-    f(&m, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, D,
-      const_cast<void*>(data), sizes, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return m;
+  const Encode f = encode();
+  return f != nullptr &&
+         f(&map, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, D,
+           const_cast<void*>(data), sizes, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+           CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+           CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 template <int HD, Kv KV>
-void launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
+bool launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
             cudaStream_t stream) {
   constexpr bool kBoxes = KV == Kv::f16 || KV == Kv::bf16;
   using S = Shape<HD, kBoxes>;
@@ -577,9 +601,10 @@ void launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& qu
     const uint64_t bs = static_cast<uint64_t>(a.block_size), kv = static_cast<uint64_t>(a.kv_heads);
     const uint32_t rows = static_cast<uint32_t>(a.block_size < S::kKeys ? a.block_size : S::kKeys);
     for (int i = 0; i < 2; ++i)  // how many blocks there are is nobody's business here
-      (i == 0 ? p.k : p.v) =
-          map_of<4>(i == 0 ? a.k_cache : a.v_cache, KV == Kv::bf16, {hd, bs, kv, uint64_t{1} << 24},
-                    {2 * hd, 2 * hd * bs, 2 * hd * bs * kv}, {64, rows, 1, 1});
+      if (!make_map<4>(i == 0 ? p.k : p.v, i == 0 ? a.k_cache : a.v_cache, KV == Kv::bf16,
+                       {hd, bs, kv, uint64_t{1} << 24}, {2 * hd, 2 * hd * bs, 2 * hd * bs * kv},
+                       {64, rows, 1, 1}))
+        return false;
   }
   p.q = queries;
   p.y = a.y;
@@ -600,17 +625,24 @@ void launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& qu
   const auto kernel = prefill_kernel<HD, KV, kBoxes>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(S::kShared));
-  const int tiles = step.tokens / kPrefillRows + step.sequences;
-  launch_overlapped(kernel, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(a.heads)),
-                    dim3(kThreads), S::kShared, stream, p);
+  // The longest tiles of as many heads first as the second cache holds keys and values of.
+  constexpr int64_t kTogetherBytes = 32 << 20;
+  const int group = a.heads / a.kv_heads;
+  const int64_t kv_bytes = int64_t{4} * a.head_dim * std::max(step.max_context, step.tokens);
+  p.together =
+      group * static_cast<int>(std::clamp<int64_t>(kTogetherBytes / kv_bytes, 1, a.kv_heads));
+  p.tiles = step.tokens / kPrefillRows + step.sequences;
+  launch_overlapped(kernel, dim3(static_cast<unsigned>(p.tiles * a.heads)), dim3(kThreads),
+                    S::kShared, stream, p);
+  return true;
 }
 
 template <Kv KV>
-void by_head(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
+bool by_head(const AttentionArg& a, const StepArg& step, const PrefillQueries& queries,
              cudaStream_t stream) {
   if (a.head_dim <= 64) return launch<64, KV>(a, step, queries, stream);
   if (a.head_dim <= 128) return launch<128, KV>(a, step, queries, stream);
-  launch<256, KV>(a, step, queries, stream);
+  return launch<256, KV>(a, step, queries, stream);
 }
 
 }  // namespace

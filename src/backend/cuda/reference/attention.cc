@@ -1,9 +1,6 @@
-#include "ops/attention.h"
-
-#include "backend/cuda/device_memory.h"
+#include "backend/cuda/attention/attention_arg.h"
 #include "backend/cuda/kernels/reference.h"
 #include "backend/cuda/reference/reference.h"
-#include "backend/rope_tables.h"
 
 namespace tokamak {
 namespace {
@@ -11,33 +8,6 @@ namespace {
 constexpr int64_t kMaxHeadDim = 1024;
 
 cudaStream_t stream_of(ExecContext& exec) { return static_cast<CudaExec&>(exec).stream; }
-
-// The tables of one rope in device memory.
-class RopeOnDevice {
- public:
-  explicit RopeOnDevice(const RopeAttrs& a) {
-    const RopeTables tables(a);
-    table_ = DeviceArray<float>(tables.base().inv_freq);
-    long_table_ = DeviceArray<float>(tables.beyond().inv_freq);
-    arg_.head_dim = static_cast<int>(a.head_dim);
-    arg_.rotary_dim = static_cast<int>(a.rotary_dim);
-    arg_.neox = a.neox;
-    arg_.table = table_.data();
-    arg_.magnitude = tables.base().magnitude;
-    arg_.long_table = long_table_.data();
-    arg_.long_magnitude = tables.beyond().magnitude;
-    arg_.long_from = a.scaling.original_max_position;
-    arg_.dynamic = a.scaling.kind == "dynamic";
-    arg_.theta = a.theta;
-    arg_.factor = a.scaling.factor;
-    arg_.max_position = a.max_position;
-  }
-  const cuda::RopeArg& arg() const { return arg_; }
-
- private:
-  DeviceArray<float> table_, long_table_;
-  cuda::RopeArg arg_;
-};
 
 class RopeKernel final : public Kernel {
  public:
@@ -55,46 +25,13 @@ class RopeKernel final : public Kernel {
 
 class AttentionKernel final : public Kernel {
  public:
-  explicit AttentionKernel(const OpSignature& s) : s_(s), a_(AttentionAttrs::from(s.attrs)) {
-    if (a_.has_rope) rope_ = std::make_unique<RopeOnDevice>(a_.rope);
-  }
+  explicit AttentionKernel(const OpSignature& s) : bound_(s) {}
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    const StepContext& step = *args.step;
-    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], step); };
-    cuda::AttentionArg a;
-    a.q = in(0);
-    a.k = in(1);
-    a.v = in(2);
-    a.positions = args.in[3].as<const int32_t>();
-    if (a_.qk_norm) {
-      a.q_weight = in(4);
-      a.k_weight = in(5);
-    }
-    a.y = rows_arg(s_.outputs[0], args.out[0], step);
-    a.heads = static_cast<int>(a_.heads);
-    a.kv_heads = static_cast<int>(a_.kv_heads);
-    a.head_dim = static_cast<int>(a_.head_dim);
-    a.scale = static_cast<float>(a_.scale);
-    a.softcap = static_cast<float>(a_.softcap);
-    a.window = a_.window;
-    a.qk_norm = a_.qk_norm;
-    a.qk_eps = static_cast<float>(a_.qk_norm_eps);
-    a.has_rope = a_.has_rope;
-    if (rope_) a.rope = rope_->arg();
-    a.kv_dtype = step.kv.dtype;
-    a.block_size = step.kv.block_size;
-    const KvLayerView& layer = step.kv.layers[static_cast<size_t>(a_.layer)];
-    a.k_cache = reinterpret_cast<uint8_t*>(layer.k);
-    a.v_cache = reinterpret_cast<uint8_t*>(layer.v);
-    a.k_scale = layer.k_scale;
-    a.v_scale = layer.v_scale;
-    cuda::attention(a, step_arg(step), stream_of(exec));
+    cuda::attention(bound_.arg(args), step_arg(*args.step), stream_of(exec));
   }
 
  private:
-  const OpSignature s_;
-  const AttentionAttrs a_;
-  std::unique_ptr<RopeOnDevice> rope_;
+  const BoundAttention bound_;
 };
 
 bool fits_rope(const OpSignature& s) {
