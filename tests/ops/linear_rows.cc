@@ -56,6 +56,13 @@ std::vector<OpSignature> signatures() {
         Activation::relu, Activation::sigmoid, Activation::tanh})
     add({a, true}, DType::f32, DType::f32, {33, 65});
   for (const DType x : kActivationTypes) add({usual, false, true}, x, x, {33, 64});
+  // 16-bit activations beside every weight, at sizes that several blocks of a GPU share.
+  for (const DType x : {DType::f16, DType::bf16}) {
+    for (int i = 0; i < kDTypeCount; ++i)
+      if (const DType w = static_cast<DType>(i); is_block_format(w))
+        add({usual, false, true}, x, w, sizes_of(w).back());
+    for (const Size size : {Size{192, 512}, Size{72, 1032}}) add({usual, true, true}, x, x, size);
+  }
   add({usual}, DType::f32, DType::bf16, {130, 64}, Symbol::sequences);
   for (const DType x : {DType::f16, DType::bf16})  // what FP8 weights meet on a GPU
     for (const int64_t bits : {16, 8}) {

@@ -23,6 +23,7 @@ class DeviceArray {
   }
   ~DeviceArray() { cudaFree(data_); }
   const T* data() const { return data_; }
+  T* writable() const { return data_; }  // for kernels that leave it as they found it
   T* data() { return data_; }
 
  private:

@@ -6,6 +6,8 @@
 #include "backend/cuda/fp8/stream.h"
 #include "backend/cuda/reference/reference.h"
 #include "backend/cuda/skinny/linear.h"
+#include "backend/cuda/stream/linear.h"
+#include "backend/cuda/stream/unpacked.h"
 #include "backend/plain_layout.h"
 
 namespace tokamak {
@@ -23,6 +25,8 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_skinny_linear(r);
   add_f8_linear(r);
   add_f8_stream(r);
+  add_unpacked_linear(r);
+  add_stream_linear(r);
   return r;
 }
 

@@ -1,0 +1,10 @@
+// The streaming kernel for codes of 4 bits with minima.
+#include "backend/cuda/kernels/stream_linear.cuh"
+
+namespace tokamak::cuda {
+
+void stream_int4_min(const StreamArg& a, cudaStream_t stream) {
+  stream_by_dtype<4, kStreamMin>(a, stream);
+}
+
+}  // namespace tokamak::cuda

@@ -1,0 +1,89 @@
+// Products of 64 x 16 by 16 x N by a group of four warps (sm_90a), N = 8 * NT columns of up to 64.
+// Operands of 16 bits in shared memory lie in rows of 64 elements with the 128-byte swizzle, the
+// first row at a multiple of 1024. Warp w of the group has rows 16w … 16w + 15; lane 4g + t of it
+// has of the sums c rows g (0, 1) and g + 8 (2, 3), columns 8i + 2t and 8i + 2t + 1; of A in
+// registers rows g, g + 8, g, g + 8, columns 2t, 2t, 2t + 8, 2t + 8 and their right neighbours.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace tokamak::cuda {
+
+template <typename E>
+inline constexpr bool kIsHalf = __is_same(E, __half);
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+__device__ inline void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void wgmma_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+template <int PENDING>  // groups that may still run
+__device__ inline void wgmma_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
+}
+
+// What the tensor core is told of a matrix in shared memory; + 2 goes 16 columns on.
+__device__ inline uint64_t matrix_descriptor(uint32_t address) {
+  return (uint64_t{1} << 62) | (uint64_t{1024 >> 4} << 32) | (uint64_t{1} << 16) |
+         ((address & 0x3ffff) >> 4);
+}
+
+// clang-format off
+#define TOKAMAK_C(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
+#define TOKAMAK_C1 TOKAMAK_C(0)
+#define TOKAMAK_C2 TOKAMAK_C1, TOKAMAK_C(1)
+#define TOKAMAK_C4 TOKAMAK_C2, TOKAMAK_C(2), TOKAMAK_C(3)
+#define TOKAMAK_C8 TOKAMAK_C4, TOKAMAK_C(4), TOKAMAK_C(5), TOKAMAK_C(6), TOKAMAK_C(7)
+#define TOKAMAK_D1 "{%0,%1,%2,%3}"
+#define TOKAMAK_D2 "{%0,%1,%2,%3,%4,%5,%6,%7}"
+#define TOKAMAK_D4 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}"
+#define TOKAMAK_D8 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}"
+// S, B, Z: operands of the descriptors and of the flag, behind the sums.
+#define TOKAMAK_WGMMA_SHARED(NT, N, T, A, B, Z)                                                   \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" Z ", 0;\n"                                    \
+      "wgmma.mma_async.sync.aligned.m64n" N "k16.f32." T "." T " " TOKAMAK_D##NT ", %" A ", %" B  \
+      ", p, 1, 1, 0, 0;\n}\n" : TOKAMAK_C##NT : "l"(a), "l"(b), "r"(int{accumulate}))
+#define TOKAMAK_WGMMA_REGS(NT, N, T, A0, A1, A2, A3, B, Z)                                        \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" Z ", 0;\n"                                    \
+      "wgmma.mma_async.sync.aligned.m64n" N "k16.f32." T "." T " " TOKAMAK_D##NT                  \
+      ", {%" A0 ",%" A1 ",%" A2 ",%" A3 "}, %" B ", p, 1, 1, 0;\n}\n"                             \
+      : TOKAMAK_C##NT : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int{accumulate}))
+
+// c = a b, with `accumulate` c + a b; a and b in shared memory.
+template <typename E, int NT>
+__device__ inline void wgmma(float (&c)[NT][4], uint64_t a, uint64_t b, bool accumulate) {
+  if constexpr (kIsHalf<E>) {
+    if constexpr (NT == 1) TOKAMAK_WGMMA_SHARED(1, "8", "f16", "4", "5", "6");
+    if constexpr (NT == 2) TOKAMAK_WGMMA_SHARED(2, "16", "f16", "8", "9", "10");
+    if constexpr (NT == 4) TOKAMAK_WGMMA_SHARED(4, "32", "f16", "16", "17", "18");
+    if constexpr (NT == 8) TOKAMAK_WGMMA_SHARED(8, "64", "f16", "32", "33", "34");
+  } else {
+    if constexpr (NT == 1) TOKAMAK_WGMMA_SHARED(1, "8", "bf16", "4", "5", "6");
+    if constexpr (NT == 2) TOKAMAK_WGMMA_SHARED(2, "16", "bf16", "8", "9", "10");
+    if constexpr (NT == 4) TOKAMAK_WGMMA_SHARED(4, "32", "bf16", "16", "17", "18");
+    if constexpr (NT == 8) TOKAMAK_WGMMA_SHARED(8, "64", "bf16", "32", "33", "34");
+  }
+}
+// The same with a in registers, which stay as they are until wgmma_wait().
+template <typename E, int NT>
+__device__ inline void wgmma(float (&c)[NT][4], const uint32_t (&a)[4], uint64_t b,
+                             bool accumulate) {
+  if constexpr (kIsHalf<E>) {
+    if constexpr (NT == 1) TOKAMAK_WGMMA_REGS(1, "8", "f16", "4", "5", "6", "7", "8", "9");
+    if constexpr (NT == 2) TOKAMAK_WGMMA_REGS(2, "16", "f16", "8", "9", "10", "11", "12", "13");
+    if constexpr (NT == 4) TOKAMAK_WGMMA_REGS(4, "32", "f16", "16", "17", "18", "19", "20", "21");
+    if constexpr (NT == 8) TOKAMAK_WGMMA_REGS(8, "64", "f16", "32", "33", "34", "35", "36", "37");
+  } else {
+    if constexpr (NT == 1) TOKAMAK_WGMMA_REGS(1, "8", "bf16", "4", "5", "6", "7", "8", "9");
+    if constexpr (NT == 2) TOKAMAK_WGMMA_REGS(2, "16", "bf16", "8", "9", "10", "11", "12", "13");
+    if constexpr (NT == 4) TOKAMAK_WGMMA_REGS(4, "32", "bf16", "16", "17", "18", "19", "20", "21");
+    if constexpr (NT == 8) TOKAMAK_WGMMA_REGS(8, "64", "bf16", "32", "33", "34", "35", "36", "37");
+  }
+}
+// clang-format on
+#endif
+
+}  // namespace tokamak::cuda

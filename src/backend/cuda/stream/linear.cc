@@ -1,0 +1,182 @@
+#include "backend/cuda/stream/linear.h"
+
+#include <algorithm>
+
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernels/stream_linear.h"
+#include "backend/cuda/map_kind.h"
+#include "backend/cuda/stream/layout.h"
+#include "backend/cuda/stream/tensor_map.h"
+#include "ops/linear.h"
+
+namespace tokamak {
+namespace {
+
+bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
+
+// What a signature means for the kernel.
+struct Use {
+  Use(const OpSignature& s, const CudaTarget& target)
+      : weights(s.op == Op::linear_glu ? 2 : 1),
+        n(s.inputs[1].shape[0].size),
+        k(s.inputs[1].shape[1].size),
+        x_stride((k + 7) / 8 * 8),
+        pair(s.inputs[0].dtype == DType::f32),
+        dtype(pair ? DType::bf16 : s.inputs[0].dtype),
+        format(stream_format(s.inputs[1].dtype).value_or(cuda::StreamFormat{16, 0, false})),
+        blocks(cuda::stream_blocks(target.multiprocessors, format.bits, weights, n, k)) {}
+  const int weights;
+  const int64_t n, k, x_stride;  // x_stride: of a copy of x
+  const bool pair;               // float32 x: two bfloat16 rows a token
+  const DType dtype;             // of the operands of the product
+  const cuda::StreamFormat format;
+  const int blocks;
+
+  int64_t columns(int64_t tokens) const { return pair ? 2 * tokens : tokens; }
+  size_t partial_bytes(int64_t tokens) const {
+    const auto most = std::min<int64_t>(columns(tokens), cuda::kStreamTokens);
+    return cuda::stream_partial_bytes(blocks, static_cast<int>(most));
+  }
+};
+
+class StreamLinear final : public Kernel {
+ public:
+  StreamLinear(const OpSignature& s, const CudaTarget& target)
+      : s_(s),
+        attrs_(LinearAttrs::from(s.attrs)),
+        use_(s, target),
+        activation_(map_kind(attrs_.activation)),
+        arrived_(std::vector<unsigned>(
+            static_cast<size_t>(cuda::stream_tiles(use_.n, use_.weights)), 0)) {}
+
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
+    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
+    const cuda::RowsArg y = rows_arg(s_.outputs[0], args.out[0], *args.step);
+    if (y.rows == 0) return;
+    const cuda::RowsArg x = prepare(in(0), args.workspace + use_.partial_bytes(y.rows), stream);
+    cuda::StreamArg a = weights_of(args);
+    const size_t weights = static_cast<size_t>(use_.weights);
+    if (attrs_.has_bias) a.bias = in(1 + weights);
+    if (attrs_.has_bias && weights == 2) a.bias_b = in(2 + weights);
+    cuda::RowsArg residual;
+    if (attrs_.has_residual) residual = in(s_.inputs.size() - 1);
+    a.partial = reinterpret_cast<float*>(args.workspace);
+    const int64_t step = cuda::kStreamTokens / use_.columns(1);
+    for (int64_t token = 0; token < y.rows; token += step) {
+      a.columns = static_cast<int>(use_.columns(std::min(step, y.rows - token)));
+      const cuda::RowsArg part = from_row(x, use_.columns(token));
+      a.x = maps_.boxes(part.data, use_.dtype, a.columns, use_.k, part.stride,
+                        cuda::stream_box_tokens(a.columns));
+      a.y = from_row(y, token);
+      if (attrs_.has_residual) a.residual = from_row(residual, token);
+      cuda::stream_linear(a, stream);
+    }
+  }
+
+ private:
+  static cuda::RowsArg from_row(cuda::RowsArg r, int64_t row) {
+    r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, row * r.stride);
+    r.rows -= row;
+    return r;
+  }
+  // x as the copy engine takes it: itself where its rows lie at multiples of 16 bytes.
+  cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
+    cuda::RowsArg dense{room, use_.columns(x.rows), use_.k, use_.x_stride, use_.dtype};
+    if (use_.pair) {
+      cuda::split_rows(x, room, use_.x_stride, stream);
+      return dense;
+    }
+    if (reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) return x;
+    cuda::reshape(x, dense, 2, stream);
+    return dense;
+  }
+  cuda::StreamArg weights_of(const LaunchArgs& args) const {
+    cuda::StreamArg a;
+    a.format = use_.format;
+    a.dtype = use_.dtype;
+    a.weights = use_.weights;
+    a.n = use_.n;
+    a.k = use_.k;
+    a.pair = use_.pair;
+    a.activation = activation_;
+    a.blocks = use_.blocks;
+    a.arrived = arrived_.writable();
+    const void *w = args.in[1].data, *w_b = use_.weights == 2 ? args.in[2].data : w;
+    if (use_.format.bits != 16) {
+      a.packed = static_cast<const uint8_t*>(w);
+      a.packed_b = static_cast<const uint8_t*>(w_b);
+    } else if (use_.weights == 1) {
+      a.w = maps_.rows(w, use_.dtype, use_.n, use_.k);
+    } else {
+      a.swapped = w_b < w;
+      const int64_t apart = static_cast<const char*>(w_b) - static_cast<const char*>(w);
+      a.w = maps_.paired_rows(a.swapped ? w_b : w, std::abs(apart), use_.dtype, use_.n, use_.k);
+    }
+    return a;
+  }
+
+  const OpSignature s_;
+  const LinearAttrs attrs_;
+  const Use use_;
+  const cuda::MapKind activation_;
+  const DeviceArray<unsigned> arrived_;
+  const TensorMaps maps_;
+};
+
+class StreamTactic final : public CudaTactic {
+ public:
+  StreamTactic(Op op, const CudaTarget& target)
+      : CudaTactic(std::string(tokamak::name(op)) + ".stream", op, 90, target) {}
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    const Use u(s, target_);
+    return u.partial_bytes(tokens) + bytes_of(u.dtype, u.columns(tokens) * u.x_stride);
+  }
+  std::string_view weight_layout(const OpSignature& s, int input) const override {
+    return stream_format(s.inputs[static_cast<size_t>(input)].dtype) ? StreamLayout::kName
+                                                                     : "plain";
+  }
+  // Every 64 columns read the weights again; their products are padded to 8, 16, 32 or 64. The
+  // shares of the bandwidth and of the products' peak are measured ones.
+  double estimate_us(const OpSignature& s, int64_t tokens) const override {
+    const Use u(s, target_);
+    const OpCost c = cost(s, tokens, tokens, 0), one = cost(s, 1, 1, 0);
+    const int64_t columns = u.columns(tokens), passes = (columns + 63) / 64;
+    const int64_t padded =
+        passes > 1 ? passes * 64 : cuda::stream_box_tokens(static_cast<int>(columns));
+    const double bytes = c.bytes + static_cast<double>(passes - 1) * one.bytes;
+    const double flops = one.flops * static_cast<double>(padded);
+    const double share = u.format.bits == 16 ? 0.98 : u.format.bits == 8 ? 0.95 : 0.75;
+    const double peak = u.format.bits == 16 ? 0.5 : 0.38;
+    return 4 * static_cast<double>(passes) + (u.pair ? 2 : 0) +
+           std::max(bytes / (share * target_.read_gb_s), flops / (peak * target_.half_gflop_s)) *
+               1e-3;
+  }
+  std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
+    return std::make_unique<StreamLinear>(s, target_);
+  }
+
+ protected:
+  bool fits(const OpSignature& s) const override {
+    const ValueType &x = s.inputs[0], &w = s.inputs[1];
+    if (target_.sm != 90 || x.shape.size() != 2) return false;  // wgmma is sm_90a's alone
+    if (w.shape[0].size == 0 || w.shape[1].size == 0) return false;
+    if (op() == Op::linear_glu && s.inputs[2] != w) return false;
+    const int64_t n_step = op() == Op::linear_glu ? 8 : 1;
+    const bool halves = is_half(w.dtype) && w.shape[1].size % 8 == 0 &&
+                        w.shape[0].size % n_step == 0 && x.dtype == w.dtype;
+    if (!halves && !stream_format(w.dtype)) return false;
+    for (size_t i = 0; i < s.inputs.size(); ++i)
+      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
+    return is_cuda_activation(s.outputs[0].dtype);
+  }
+};
+
+}  // namespace
+
+void add_stream_linear(CudaRegistry& r) {
+  r.layouts.push_back(std::make_unique<StreamLayout>());
+  for (const Op op : {Op::linear, Op::linear_glu}) r.add<StreamTactic>(op, r.target);
+}
+
+}  // namespace tokamak
