@@ -74,7 +74,14 @@ void Generation::start(Choice& c) {
   c.id =
       room_.executor.enqueue(std::move(r), [self = shared_from_this(), &c](const ExecutorEvent& e) {
         self->note(c, e);
-        self->reply_->post([self, &c, e] { self->take(c, e); });
+        self->reply_->post([self, &c, e] {
+          try {
+            self->take(c, e);
+          } catch (const std::exception& failure) {  // one answer's trouble is not the server's
+            log::error("an answer failed: {}", failure.what());
+            self->fail_all("internal error");
+          }
+        });
       });
 }
 

@@ -146,12 +146,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // What came is no request: it gets an answer where there is something to answer, and the end.
   void refuse(error_code ec) {
-    if (ec == http::error::end_of_stream || ec == asio::error::operation_aborted) return shut();
+    if (ec == http::error::end_of_stream || ec == asio::error::operation_aborted ||
+        ec == beast::error::timeout)  // Beast has closed the socket by then
+      return shut();
     int status = 400;
-    if (ec == beast::error::timeout) {
-      if (!parser_->got_some()) return shut();
-      status = 408;
-    } else if (ec == http::error::body_limit) {
+    if (ec == http::error::body_limit) {
       status = 413;
     } else if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
       status = 431;
@@ -164,8 +163,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
         status == 413 ? fmt::format("the body is larger than {} bytes", server_->limits.body_bytes)
         : status == 431
             ? fmt::format("the headers are larger than {} bytes", server_->limits.header_bytes)
-        : status == 408
-            ? fmt::format("the request did not arrive within {} s", server_->limits.request_s)
             : "not an HTTP request: " + ec.message();
     send(answer_, status, "application/json", server_->error_body(status, message), {});
   }

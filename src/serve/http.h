@@ -38,7 +38,7 @@ class Reply {
   virtual void end() = 0;
 };
 
-// Errors that are found before there is a whole request (400, 408, 413, 431).
+// Errors that are found before there is a whole request (400, 413, 431).
 using ErrorBody = std::function<std::string(int status, const std::string& message)>;
 
 struct HttpLimits {

@@ -127,7 +127,8 @@ TimedAnswer ask(const Target& t, const std::string& method, const std::string& e
       request +=
           fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", body.size());
     socket.send(request + "\r\n" + body);
-    std::string raw, plain, head;
+    std::string raw, plain;
+    std::string& head = a.head;
     bool chunked = false, events = false;
     while (socket.receive(raw)) {
       const double now = now_s() - start;

@@ -17,6 +17,7 @@ struct TimedEvent {
 };
 struct TimedAnswer {
   int status = 0;
+  std::string head;                // status line and headers, lower case
   std::string body;                // of answers that are no event streams
   std::vector<TimedEvent> events;  // of those that are
   double total_s = 0;

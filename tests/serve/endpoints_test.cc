@@ -1,0 +1,307 @@
+// The endpoints as clients see them, over real connections.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "serve/tiny_server.h"
+#include "text/tokenizer.h"
+
+namespace tokamak::serve {
+namespace {
+
+using ::testing::HasSubstr;
+
+class EndpointsTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = new TinyModel(true);
+    tiny_ = new TinyServer(*model_);
+  }
+  static void TearDownTestSuite() {
+    EXPECT_EQ(tiny_->server->stats().kv_blocks_used, 0) << "blocks are lost";
+    delete tiny_;
+    delete model_;
+  }
+  static Json prompt(const std::string& text, int64_t tokens) {
+    return {{"prompt", text}, {"max_tokens", tokens}, {"temperature", 0}, {"ignore_eos", true}};
+  }
+  static std::string joined(const std::vector<Json>& chunks, size_t index = 0) {
+    std::string text;
+    for (const Json& c : chunks)
+      for (const Json& choice : c.at("choices")) {
+        if (choice.at("index") != index) continue;
+        if (choice.contains("text"))
+          text += choice["text"].get<std::string>();
+        else
+          text += choice["delta"].value("content", "");
+      }
+    return text;
+  }
+  static TinyModel* model_;
+  static TinyServer* tiny_;
+};
+TinyModel* EndpointsTest::model_ = nullptr;
+TinyServer* EndpointsTest::tiny_ = nullptr;
+
+TEST_F(EndpointsTest, CompletionsAreTheModelsOwnWords) {
+  const Json a = tiny_->ok("/v1/completions", prompt("hello there", 20));
+  EXPECT_EQ(a["object"], "text_completion");
+  EXPECT_EQ(a["model"], "tiny");
+  EXPECT_EQ(a["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(a["usage"]["completion_tokens"], 20);
+  const auto ids = tiny_->llm->tokenizer().encode("hello there");
+  EXPECT_EQ(a["usage"]["prompt_tokens"], ids.size());
+  Json by_ids = prompt("", 20);
+  by_ids["prompt"] = ids;
+  by_ids["return_token_ids"] = true;
+  const Json b = tiny_->ok("/v1/completions", by_ids);
+  EXPECT_EQ(a["choices"][0]["text"], b["choices"][0]["text"]);
+  const auto out = b["choices"][0]["token_ids"].get<std::vector<int32_t>>();
+  ASSERT_EQ(out.size(), 20u);
+  EXPECT_EQ(tiny_->llm->tokenizer().decode(out, true), a["choices"][0]["text"]);
+}
+
+TEST_F(EndpointsTest, StreamsSayTheSameAsWholeAnswers) {
+  for (int seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE(seed);
+    Json body = prompt("the number " + std::to_string(seed), 48);
+    body["temperature"] = 1;
+    body["seed"] = seed;
+    const Json whole = tiny_->ok("/v1/completions", body);
+    body["stream_options"] = {{"include_usage", true}};
+    const auto chunks = tiny_->stream("/v1/completions", body);
+    EXPECT_EQ(joined(chunks), whole["choices"][0]["text"]);
+    EXPECT_EQ(chunks.back()["usage"], whole["usage"]);
+    EXPECT_TRUE(chunks.back()["choices"].empty());
+    EXPECT_EQ(chunks[chunks.size() - 2]["choices"][0]["finish_reason"], "length");
+    Json chat = body;
+    chat.erase("prompt");
+    chat["messages"] = {{{"role", "user"}, {"content", {{{"type", "text"}, {"text", "hi"}}}}}};
+    const auto deltas = tiny_->stream("/v1/chat/completions", chat);
+    EXPECT_EQ(deltas[0]["choices"][0]["delta"]["role"], "assistant");
+    chat.erase("stream_options");
+    const Json said = tiny_->ok("/v1/chat/completions", chat);
+    EXPECT_EQ(joined(deltas), said["choices"][0]["message"]["content"]);
+  }
+}
+
+TEST_F(EndpointsTest, ManyAtOnceGetWhatTheyGetAlone) {
+  std::vector<Json> alone;
+  for (int i = 0; i < 24; ++i)
+    alone.push_back(tiny_->ok("/v1/completions", prompt(std::string(1 + i, 'a' + i % 26), 30)));
+  std::vector<std::string> together(alone.size());
+  {
+    std::vector<std::jthread> clients;
+    for (size_t i = 0; i < alone.size(); ++i)
+      clients.emplace_back([&, i] {
+        together[i] = joined(tiny_->stream(
+            "/v1/completions", prompt(std::string(1 + i, static_cast<char>('a' + i % 26)), 30)));
+      });
+  }
+  for (size_t i = 0; i < alone.size(); ++i)
+    EXPECT_EQ(together[i], alone[i]["choices"][0]["text"]) << i;
+}
+
+TEST_F(EndpointsTest, StopStringsEndTheTextBeforeThem) {
+  const std::string all = tiny_->ok("/v1/completions", prompt("stop", 60))["choices"][0]["text"];
+  int found = 0;
+  for (size_t at = 4; at + 3 <= all.size() && found < 8; at += 5) {
+    const std::string stop = all.substr(at, 3);
+    if (static_cast<unsigned char>(stop[0]) >= 0x80 ||
+        static_cast<unsigned char>(stop[1]) >= 0x80 || static_cast<unsigned char>(stop[2]) >= 0x80)
+      continue;
+    ++found;
+    Json body = prompt("stop", 60);
+    body["stop"] = {"never seen", stop};
+    const Json a = tiny_->ok("/v1/completions", body);
+    EXPECT_EQ(a["choices"][0]["text"], all.substr(0, all.find(stop)));
+    EXPECT_EQ(a["choices"][0]["finish_reason"], "stop");
+    EXPECT_EQ(joined(tiny_->stream("/v1/completions", body)), all.substr(0, all.find(stop)));
+  }
+  EXPECT_GT(found, 0);
+}
+
+TEST_F(EndpointsTest, SeveralOutputsOfOnePrompt) {
+  Json body = prompt("choose", 12);
+  body["temperature"] = 1;
+  body["seed"] = 5;
+  const Json one = tiny_->ok("/v1/completions", body);
+  body["n"] = 4;
+  const Json four = tiny_->ok("/v1/completions", body);
+  ASSERT_EQ(four["choices"].size(), 4u);
+  EXPECT_EQ(four["choices"][0]["text"], one["choices"][0]["text"]);
+  EXPECT_NE(four["choices"][1]["text"], one["choices"][0]["text"]);
+  EXPECT_EQ(four["usage"]["completion_tokens"], 48);
+  const auto chunks = tiny_->stream("/v1/completions", body);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(joined(chunks, i), four["choices"][i]["text"]);
+  body["prompt"] = {"choose", "again"};
+  body["n"] = 2;
+  const Json two = tiny_->ok("/v1/completions", body);
+  ASSERT_EQ(two["choices"].size(), 4u);
+  EXPECT_EQ(two["choices"][1]["text"], four["choices"][1]["text"]);
+}
+
+TEST_F(EndpointsTest, EchoPutsThePromptInFront) {
+  Json body = prompt("back to you", 5);
+  const std::string said = tiny_->ok("/v1/completions", body)["choices"][0]["text"];
+  body["echo"] = true;
+  EXPECT_EQ(tiny_->ok("/v1/completions", body)["choices"][0]["text"], "back to you" + said);
+  EXPECT_EQ(joined(tiny_->stream("/v1/completions", body)), "back to you" + said);
+  body["max_tokens"] = 0;
+  EXPECT_EQ(tiny_->ok("/v1/completions", body)["choices"][0]["text"], "back to you");
+}
+
+TEST_F(EndpointsTest, LogProbabilitiesInBothForms) {
+  Json body = prompt("how sure", 6);
+  body["logprobs"] = 3;
+  const Json l = tiny_->ok("/v1/completions", body)["choices"][0]["logprobs"];
+  ASSERT_EQ(l["tokens"].size(), 6u);
+  EXPECT_EQ(l["text_offset"][0], 0);
+  for (size_t i = 0; i < 6; ++i) {
+    const double chosen = l["token_logprobs"][i];
+    EXPECT_LE(chosen, 0);
+    for (const auto& [token, logprob] : l["top_logprobs"][i].items())
+      EXPECT_LE(logprob.get<double>(), chosen + 1e-6) << "greedy takes the best";
+  }
+  Json chat = {{"messages", {{{"role", "user"}, {"content", "how sure"}}}},
+               {"max_completion_tokens", 6},
+               {"temperature", 0},
+               {"logprobs", true},
+               {"top_logprobs", 2},
+               {"ignore_eos", true}};
+  const Json whole = tiny_->ok("/v1/chat/completions", chat)["choices"][0]["logprobs"]["content"];
+  ASSERT_EQ(whole.size(), 6u);
+  EXPECT_EQ(whole[0]["top_logprobs"].size(), 2u);
+  EXPECT_EQ(whole[0]["top_logprobs"][0]["token"], whole[0]["token"]);
+  Json streamed = Json::array();
+  for (const Json& c : tiny_->stream("/v1/chat/completions", chat))
+    if (c["choices"][0]["logprobs"].is_object())
+      for (const Json& t : c["choices"][0]["logprobs"]["content"]) streamed.push_back(t);
+  EXPECT_EQ(streamed, whole);
+}
+
+TEST_F(EndpointsTest, ErrorsNameTheField) {
+  struct Case {
+    const char* path;
+    Json change;
+    int status;
+    const char *param, *says;
+  };
+  const std::string completions = "/v1/completions", chat = "/v1/chat/completions";
+  const std::vector<Case> cases = {
+      {"/v1/completions", {{"temperature", "hot"}}, 400, "temperature", "expected a number"},
+      {"/v1/completions", {{"temperature", -1}}, 400, "temperature", "-1"},
+      {"/v1/completions", {{"top_p", 1.5}}, 400, "top_p", "between 0 and 1"},
+      {"/v1/completions", {{"top_k", 1.5}}, 400, "top_k", "an integer"},
+      {"/v1/completions", {{"n", 0}}, 400, "n", "between 1 and"},
+      {"/v1/completions", {{"best_of", 3}}, 400, "best_of", "found 3"},
+      {"/v1/completions", {{"max_tokens", 5000}}, 400, "max_tokens", "context is"},
+      {"/v1/completions", {{"max_tokens", -3}}, 400, "max_tokens", "found -3"},
+      {"/v1/completions", {{"min_tokens", 9}}, 400, "", "min_tokens is 9"},
+      {"/v1/completions", {{"stop", {1, 2}}}, 400, "stop", "array of strings"},
+      {"/v1/completions", {{"stop", ""}}, 400, "stop", "1 to"},
+      {"/v1/completions", {{"logit_bias", {{"900", 1}}}}, 400, "logit_bias", "0 to 319"},
+      {"/v1/completions", {{"logit_bias", {{"9", 1000}}}}, 400, "logit_bias", "-100 to 100"},
+      {"/v1/completions", {{"prompt", nullptr}}, 400, "prompt", "missing"},
+      {"/v1/completions", {{"prompt", {5, 320}}}, 400, "prompt", "found 320"},
+      {"/v1/completions", {{"prompt", ""}}, 400, "prompt", "empty"},
+      {"/v1/completions", {{"prompt", 7}}, 400, "prompt", "found 7"},
+      {"/v1/completions", {{"stream", "yes"}}, 400, "stream", "true or false"},
+      {"/v1/completions",
+       {{"stream_options", {{"include_usage", true}}}},
+       400,
+       "stream_options",
+       "stream"},
+      {"/v1/completions", {{"suffix", "end"}}, 400, "suffix", "not supported"},
+      {"/v1/completions", {{"model", "gpt-4"}}, 404, "model", "'gpt-4'"},
+      {"/v1/chat/completions", {{"messages", "hi"}}, 400, "messages", "array"},
+      {"/v1/chat/completions",
+       {{"messages", {{{"content", "x"}}}}},
+       400,
+       "messages[0].role",
+       "missing"},
+      {"/v1/chat/completions",
+       {{"messages", {{{"role", "villain"}, {"content", "x"}}}}},
+       400,
+       "messages",
+       "no villains"},
+      {"/v1/chat/completions", {{"top_logprobs", 2}}, 400, "top_logprobs", "logprobs"},
+      {"/v1/chat/completions",
+       {{"tools", {{{"type", "function"}}}}},
+       400,
+       "tools",
+       "not supported"},
+      {"/v1/chat/completions",
+       {{"response_format", {{"type", "json_object"}}}},
+       400,
+       "response_format",
+       "not supported"},
+      {"/tokenize", {{"prompt", 5}}, 400, "prompt", "a string"},
+      {"/detokenize", {{"tokens", {5000}}}, 400, "tokens", "found 5000"},
+  };
+  for (const Case& c : cases) {
+    Json body = {{"max_tokens", 3}, {"temperature", 0}};
+    if (c.path == chat)
+      body["messages"] = {{{"role", "user"}, {"content", "x"}}};
+    else if (c.path == completions)
+      body["prompt"] = "x";
+    body.update(c.change);
+    const TimedAnswer a = tiny_->post(c.path, body);
+    EXPECT_EQ(a.status, c.status) << body << a.body;
+    const Json e = Json::parse(a.body)["error"];
+    EXPECT_THAT(e.value("message", ""), HasSubstr(c.says)) << body;
+    EXPECT_EQ(e["param"].is_null() ? "" : e["param"].get<std::string>(), c.param) << body;
+  }
+  EXPECT_EQ(tiny_->get("/nowhere").status, 404);
+  EXPECT_EQ(tiny_->get("/v1/completions").status, 405);
+  EXPECT_THAT(tiny_->get("/v1/completions").head, HasSubstr("allow: post"));
+  EXPECT_EQ(tiny_->post("/v1/completions", std::string("{\"prompt\": ")).status, 400);
+}
+
+TEST_F(EndpointsTest, SmallEndpoints) {
+  EXPECT_EQ(tiny_->get("/health").status, 200);
+  EXPECT_EQ(tiny_->get("/version").status, 200);
+  EXPECT_EQ(Json::parse(tiny_->get("/v1/models").body)["data"][0]["id"], "tiny");
+  EXPECT_EQ(tiny_->get("/v1/models/tiny").status, 200);
+  EXPECT_EQ(tiny_->get("/v1/models/other").status, 404);
+  const Json t = tiny_->ok("/tokenize", {{"prompt", "hello there"}});
+  EXPECT_EQ(t["count"], t["tokens"].size());
+  EXPECT_EQ(tiny_->ok("/detokenize", {{"tokens", t["tokens"]}})["prompt"], "hello there");
+  EXPECT_THAT(tiny_->get("/health").head, HasSubstr("x-request-id: req-"));
+}
+
+TEST_F(EndpointsTest, MetricsCountWhatWasDone) {
+  const ExecutorStats before = tiny_->server->stats();
+  tiny_->ok("/v1/completions", prompt("count me", 9));
+  const std::string text = tiny_->get("/metrics").body;
+  EXPECT_THAT(text, HasSubstr("tokamak:num_requests_running{model_name=\"tiny\"} 0"));
+  EXPECT_THAT(text, HasSubstr("# TYPE tokamak:time_to_first_token_seconds histogram"));
+  EXPECT_THAT(text, HasSubstr("tokamak:time_to_first_token_seconds_bucket{model_name=\"tiny\","
+                              "le=\"+Inf\"}"));
+  EXPECT_THAT(text,
+              HasSubstr(fmt::format("tokamak:generation_tokens_total{{model_name=\"tiny\"}} {}",
+                                    before.generated_tokens + 9)));
+  EXPECT_THAT(text, HasSubstr("finished_reason=\"length\""));
+}
+
+TEST(WithoutTokenizer, TokenIdsWork) {
+  const TinyModel model(false);
+  const TinyServer tiny(model);
+  const Json body = {{"prompt", {1, 2, 3}}, {"max_tokens", 5}, {"temperature", 0}};
+  const Json a = tiny.ok("/v1/completions", body);
+  EXPECT_EQ(a["choices"][0]["token_ids"].size(), 5u);
+  Json streamed = Json::array();
+  for (const Json& c : tiny.stream("/v1/completions", body))
+    for (const Json& id : c["choices"][0]["token_ids"]) streamed.push_back(id);
+  EXPECT_EQ(streamed, a["choices"][0]["token_ids"]);
+  EXPECT_EQ(tiny.post("/v1/completions", Json{{"prompt", "text"}}).status, 400);
+  EXPECT_EQ(tiny.post("/tokenize", Json{{"prompt", "text"}}).status, 400);
+  EXPECT_EQ(
+      tiny.post("/v1/chat/completions", Json{{"messages", {{{"role", "user"}, {"content", "x"}}}}})
+          .status,
+      400);
+}
+
+}  // namespace
+}  // namespace tokamak::serve
