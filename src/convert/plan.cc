@@ -101,7 +101,7 @@ class Planner {
     policy_.check_any();
     policy_.describe(plan_.config.quantization);
     QuantReport& r = plan_.report;
-    r.format = name(options_.quant.dtype());
+    r.format = policy_.formats();
     r.notices = policy_.notices();
     for (const auto& rank : plan_.ranks)
       for (const OutputTensor& t : rank) count_tensor(t, r);

@@ -112,7 +112,6 @@ QuantReport quantize_checkpoint(const QuantizeOptions& o) {
   TOKAMAK_ASSERT(o.recipe);
   const int workers = writer_threads(o.workers);
   QuantReport report;
-  report.format = name(o.recipe.dtype());
   ModelConfig config = Checkpoint::open(o.checkpoint_dir).config();
   check_not_quantized(o.checkpoint_dir, config.quantization);
   QuantPolicy policy(o.recipe, config);
@@ -127,6 +126,7 @@ QuantReport quantize_checkpoint(const QuantizeOptions& o) {
   policy.describe(config.quantization);
   if (!o.kv_cache_quant_algo.empty())
     config.quantization.kv_cache_quant_algo = o.kv_cache_quant_algo;
+  report.format = policy.formats();
   report.notices = policy.notices();
 
   AtomicDirectory output(o.output_dir, o.overwrite);

@@ -92,10 +92,17 @@ std::string QuantPolicy::sizes_that_fit(int64_t columns) const {
   return out.empty() ? "none" : out;
 }
 
-DType QuantPolicy::target_for(int64_t columns) const {
-  if (recipe_.group_chosen || fits_row(target_, columns)) return target_;
-  const DType small = recipe_.dtype_of_groups(32);
-  return fits_row(small, columns) ? small : recipe_.dtype_of_groups(-1);
+int64_t QuantPolicy::group_for(int64_t columns) const {
+  if (recipe_.group_chosen || fits_row(target_, columns)) return recipe_.group_size;
+  return fits_row(recipe_.dtype_of_groups(32), columns) ? 32 : -1;
+}
+
+std::string QuantPolicy::formats() const {
+  if (recipe_.fp8 || groups_.empty()) return std::string(name(recipe_.dtype()));
+  std::string out;
+  for (int64_t group : groups_)
+    out += (out.empty() ? "" : "+") + std::string(name(recipe_.dtype_of_groups(group)));
+  return out;
 }
 
 DType QuantPolicy::dtype_of(const std::string& tensor, bool matrix, int64_t columns, DType source,
@@ -105,7 +112,8 @@ DType QuantPolicy::dtype_of(const std::string& tensor, bool matrix, int64_t colu
   const std::string kind = kind_of(module);
   if (std::find(modules_.begin(), modules_.end(), kind) == modules_.end()) modules_.push_back(kind);
   if (excluded(module)) return stays;
-  const DType target = target_for(columns);
+  const int64_t group = group_for(columns);
+  const DType target = recipe_.fp8 ? target_ : recipe_.dtype_of_groups(group);
   if (is_block_format(source) && source != target) {
     if (recipe_.keep_quantized) return source;
     if (requantized_++ == 0) requantized_example_ = tensor + " in " + std::string(name(source));
@@ -118,6 +126,7 @@ DType QuantPolicy::dtype_of(const std::string& tensor, bool matrix, int64_t colu
         parts > 1 ? fmt::format(" on each of {} ranks", parts) : "", name(target),
         sizes_that_fit(columns), kind);
   ++chosen_;
+  if (std::find(groups_.begin(), groups_.end(), group) == groups_.end()) groups_.push_back(group);
   return target;
 }
 
@@ -139,7 +148,7 @@ void QuantPolicy::check_excluded() const {
 
 void QuantPolicy::describe(QuantizationConfig& out) const {
   out.quant_algo = recipe_.fp8 ? "FP8" : recipe_.bits == 8 ? "W8A16" : "W4A16";
-  out.group_size = recipe_.group_size;
+  out.group_size = groups_.size() == 1 ? groups_[0] : recipe_.group_size;
   out.has_zero_point = recipe_.has_zero_point;
   out.pre_quant_scale = false;
   out.exclude_modules = recipe_.exclude_modules;

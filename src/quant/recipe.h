@@ -45,21 +45,24 @@ class QuantPolicy {
   // Error when an excluded module matched nothing; it names the modules there are.
   void check_excluded() const;
   void check_any() const;  // Error when nothing was left to quantize
-  // What config.json says of the result.
+  // What config.json says of the result: the recipe's groups, or what all tensors took instead.
   void describe(QuantizationConfig& out) const;
+  // The formats that were chosen, for a report.
+  std::string formats() const;
   // Things worth a warning about this recipe, one line each.
   std::vector<std::string> notices() const;
 
  private:
   bool excluded(const std::string& module);
   std::string sizes_that_fit(int64_t columns) const;
-  DType target_for(int64_t columns) const;
+  int64_t group_for(int64_t columns) const;
   const QuantRecipe recipe_;
   const bool tied_;
   DType target_ = DType::f32;
   std::vector<bool> matched_;
   std::vector<std::string> modules_;  // linear layers seen, without their layer
   int64_t chosen_ = 0;                // tensors in the target format
+  std::vector<int64_t> groups_;       // their sizes, each once
   int64_t requantized_ = 0;           // tensors that were in blocks before
   std::string requantized_example_;
 };

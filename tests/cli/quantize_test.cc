@@ -43,7 +43,7 @@ TEST_F(QuantizeCommand, RefusesInOneLine) {
     return quantize(more);
   };
   expect_refused(of_checkpoint({}), HasSubstr("--qformat is required"));
-  expect_refused(of_checkpoint({"--qformat", "int3"}), HasSubstr("known: int8_wo, int4_wo"));
+  expect_refused(of_checkpoint({"--qformat", "int3"}), HasSubstr("known: fp8, int8_wo, int4_wo"));
   expect_refused(of_checkpoint({"--qformat", "int4_wo", "--group_size", "48"}),
                  AllOf(HasSubstr("--group_size is 48"), HasSubstr("32, 64, 128 or -1")));
   expect_refused(of_checkpoint({"--qformat", "int4_wo", "--group_size", "32"}),

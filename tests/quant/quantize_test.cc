@@ -364,7 +364,7 @@ TEST_F(Quantize, UnnamedGroupsTakeWhatFitsEachTensor) {
   convert(convert_options("ckpt"));
   QuantizeOptions o = options("int8_wo", 64);
   o.recipe = make_recipe("int8_wo", {});
-  quantize_checkpoint(o);
+  EXPECT_THAT(quantize_checkpoint(o).format, AllOf(HasSubstr("int8_g64"), HasSubstr("+q8_0")));
   const Checkpoint c = Checkpoint::open(o.output_dir);
   EXPECT_EQ(c.tensor("transformer.layers.0.mlp.fc.weight").dtype, DType::int8_g64);
   EXPECT_EQ(c.tensor(kProj).dtype, DType::q8_0);
