@@ -127,6 +127,9 @@ void TunedAttention::append(const LaunchArgs& args, const Scratch& w, int32_t se
       kernels_.head(form, k.as<const float>() + (first + i) * k.row_stride + h * a_.head_dim,
                     w.k_norm, table ? w.cos : nullptr, w.sin, w.heads);
       if (layer.k_scale != 1) kernels_.scale(w.heads, 1 / layer.k_scale, a_.head_dim, w.heads);
+      if (step.kv.dtype == DType::f8e4m3)  // as the cache will have it: queries are packed with it
+        for (int64_t d = 0; d < a_.head_dim; ++d)
+          w.heads[d] = std::clamp(w.heads[d], -448.f, 448.f);
       kernels_.narrow(step.kv.dtype, w.heads, a_.head_dim,
                       cache_row(step, layer.k, sequence, h, past + i));
       const float* value = v.as<const float>() + (first + i) * v.row_stride + h * a_.head_dim;

@@ -198,14 +198,17 @@ void TunedAttention::finish_prefill(const LaunchArgs& args, const Scratch& w,
   const int64_t first = args.step->query_begin[item.sequence] + item.query_begin;
   const int64_t vector = pair_width(a_) * kLanes;
   const Operand& y = args.out[0];
+  const float v_scale = layer_of(*args.step).v_scale;
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t token = first + r / group(), head = item.kv_head * group() + r % group();
-    if (pairs)
+    float* to = y.as<float>() + token * y.row_stride + head * a_.head_dim;
+    if (pairs) {
       kernels_.pairs->finish_row(w.out + r / kLanes * vector + r % kLanes * 16, w.sum + r * 16,
-                                 a_.head_dim,
-                                 y.as<float>() + token * y.row_stride + head * a_.head_dim);
-    else
+                                 a_.head_dim, to);
+      if (v_scale != 1) kernels_.scale(to, v_scale, a_.head_dim, to);
+    } else {
       write_head(args, token, head, w.out + r * ld, 1 / w.sum[r]);
+    }
   }
 }
 
