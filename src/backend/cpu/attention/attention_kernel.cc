@@ -1,5 +1,7 @@
 #include "backend/cpu/attention/attention_kernel.h"
 
+#include <algorithm>
+
 #include "backend/cpu/attention/attention_scratch.h"
 
 namespace tokamak {
