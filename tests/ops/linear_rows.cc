@@ -60,8 +60,9 @@ std::vector<OpSignature> signatures() {
   for (const DType x : {DType::f16, DType::bf16}) {
     for (int i = 0; i < kDTypeCount; ++i)
       if (const DType w = static_cast<DType>(i); is_block_format(w))
-        add({usual, false, true}, x, w, sizes_of(w).back());
-    for (const Size size : {Size{192, 512}, Size{72, 1032}}) add({usual, true, true}, x, x, size);
+        add({usual, false, true}, x, w, {72, sizes_of(w).back().k});
+    for (const bool bias : {false, true})
+      for (const Size size : {Size{192, 512}, Size{72, 1032}}) add({usual, bias, true}, x, x, size);
   }
   add({usual}, DType::f32, DType::bf16, {130, 64}, Symbol::sequences);
   for (const DType x : {DType::f16, DType::bf16})  // what FP8 weights meet on a GPU

@@ -61,9 +61,9 @@ class SkinnyTactic final : public CudaTactic {
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
     const OpCost c = cost(s, tokens, tokens, 0);
     const double passes = 1 + 0.3 * static_cast<double>((tokens - 1) / 64);
-    return 3 +
+    return 5 +
            passes *
-               std::max(c.bytes / (0.9 * target_.read_gb_s), 5 * c.flops / target_.half_gflop_s) *
+               std::max(c.bytes / (0.8 * target_.read_gb_s), 5.5 * c.flops / target_.half_gflop_s) *
                1e-3;
   }
   std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
@@ -73,6 +73,7 @@ class SkinnyTactic final : public CudaTactic {
  protected:
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
+    if (target_.sm == 90 && w.shape[0].size % 8 == 0) return false;  // streaming is always faster
     if (w.dtype != DType::f16 && w.dtype != DType::bf16) return false;
     if (x.dtype != w.dtype || x.shape.size() != 2) return false;
     if (op() == Op::linear_glu && s.inputs[2] != w) return false;
