@@ -103,6 +103,9 @@ TEST_F(Hostile, UsageErrorsAreOneLine) {
       {{"run", "--model", path("no\nwhere"), "--input_text", "x"}, "no where"},
       {{"bench", "--engine_dir", shared("engine"), "--batch_size", "0"}, "--batch_size"},
       {{"bench", "--random_weights"}, "--model_config"},
+      {{"bench", "--engine_dir", shared("engine"), "--cases", "1,8"}, "BATCH,INPUT,OUTPUT"},
+      {{"bench", "--engine_dir", shared("engine"), "--qformat", "int4_wo"}, "--random_weights"},
+      {{"devices", "--device", "tpu"}, "expected cpu or cuda"},
   };
   for (const auto& [args, part] : cases) expect_refused(tokamak_cli(args), part);
   EXPECT_TRUE(names().empty()) << testing::PrintToString(names());
