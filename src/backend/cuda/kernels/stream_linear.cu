@@ -95,7 +95,7 @@ __global__ void unpack_kernel(const uint8_t* packed, StreamFormat f, int64_t beg
 
 }  // namespace
 
-int stream_box_tokens(int columns) {
+int stream_box(int columns) {
   return columns <= 8 ? 8 : columns <= 16 ? 16 : columns <= 32 ? 32 : kStreamTokens;
 }
 int64_t stream_tiles(int64_t n, int weights) {
@@ -108,8 +108,8 @@ int stream_blocks(int multiprocessors, int bits, int weights, int64_t n, int64_t
   const int64_t most = (total + kLeastSteps - 1) / kLeastSteps;
   return static_cast<int>(most < multiprocessors ? most : multiprocessors);
 }
-size_t stream_partial_bytes(int blocks, int columns) {
-  return size_t{1} * blocks * stream_box_tokens(columns) * kStreamTileRows * sizeof(float);
+size_t stream_partial_bytes(int blocks, int box) {
+  return size_t{1} * blocks * box * kStreamTileRows * sizeof(float);
 }
 
 void stream_linear(StreamArg a, cudaStream_t stream) {

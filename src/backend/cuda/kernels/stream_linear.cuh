@@ -372,7 +372,7 @@ void stream_launch(StreamArg a, cudaStream_t stream) {
 
 template <typename E, int BITS, int FORMAT>
 void stream_by_tokens(const StreamArg& a, cudaStream_t stream) {
-  switch (stream_box_tokens(a.columns)) {
+  switch (a.box) {
     case 8:
       return stream_launch<E, BITS, FORMAT, 1>(a, stream);
     case 16:

@@ -20,13 +20,14 @@ struct StreamArg {
   bool swapped = false;                                  // of the two, the second comes first
   const uint8_t *packed = nullptr, *packed_b = nullptr;  // weights of fewer bits
   StreamFormat format;                                   // bits 16: the map
-  // [columns, k] of `dtype`, f16 or bf16, in boxes of stream_box_tokens() rows and 64 columns with
+  // [columns, k] of `dtype`, f16 or bf16, in boxes of `box` rows and 64 columns with
   // the same swizzle.
   CUtensorMap x;
   DType dtype = DType::f16;
   int weights = 1;  // 2: linear_glu
   int64_t n = 0, k = 0;
   int columns = 0;    // of the product: tokens, or twice as many, whose pairs are added
+  int box = 8;        // rows of x's boxes: columns padded to 8, 16, 32 or 64
   bool pair = false;  // a token is two rows of x: what float32 has above 16 bits, and the rest
   RowsArg bias, bias_b, residual, y;
   MapKind activation = MapKind::copy;
@@ -36,11 +37,12 @@ struct StreamArg {
   int stages = 0;               // of the ring; set by stream_linear()
 };
 
-int stream_box_tokens(int columns);  // 8, 16, 32 or 64
+int stream_box(int columns);  // the least that takes them
 int64_t stream_tiles(int64_t n, int weights);
 int stream_blocks(int multiprocessors, int bits, int weights, int64_t n, int64_t k);
-size_t stream_partial_bytes(int blocks, int columns);
+size_t stream_partial_bytes(int blocks, int box);
 
+// The sums of a token do not depend on the others, nor on their number while the box is the same.
 void stream_linear(StreamArg a, cudaStream_t stream);
 
 // float32 rows x as pairs of bfloat16 rows in y [2 * rows, stride]: high parts, then what is left.

@@ -24,18 +24,23 @@ struct Use {
         pair(s.inputs[0].dtype == DType::f32),
         dtype(pair ? DType::bf16 : s.inputs[0].dtype),
         format(stream_format(s.inputs[1].dtype).value_or(cuda::StreamFormat{16, 0, false})),
-        blocks(cuda::stream_blocks(target.multiprocessors, format.bits, weights, n, k)) {}
+        blocks(cuda::stream_blocks(target.multiprocessors, format.bits, weights, n, k)),
+        same_box(LinearAttrs::from(s.attrs).deterministic) {}
   const int weights;
   const int64_t n, k, x_stride;  // x_stride: of a copy of x
   const bool pair;               // float32 x: two bfloat16 rows a token
   const DType dtype;             // of the operands of the product
   const cuda::StreamFormat format;
   const int blocks;
+  const bool same_box;  // for every number of tokens: so sums are made in one order
 
+  int box(int64_t columns) const {
+    return same_box ? cuda::kStreamTokens : cuda::stream_box(static_cast<int>(columns));
+  }
   int64_t columns(int64_t tokens) const { return pair ? 2 * tokens : tokens; }
   size_t partial_bytes(int64_t tokens) const {
     const auto most = std::min<int64_t>(columns(tokens), cuda::kStreamTokens);
-    return cuda::stream_partial_bytes(blocks, static_cast<int>(most));
+    return cuda::stream_partial_bytes(blocks, box(most));
   }
 };
 
@@ -66,8 +71,8 @@ class StreamLinear final : public Kernel {
     for (int64_t token = 0; token < y.rows; token += step) {
       a.columns = static_cast<int>(use_.columns(std::min(step, y.rows - token)));
       const cuda::RowsArg part = from_row(x, use_.columns(token));
-      a.x = maps_.boxes(part.data, use_.dtype, a.columns, use_.k, part.stride,
-                        cuda::stream_box_tokens(a.columns));
+      a.box = use_.box(a.columns);
+      a.x = maps_.boxes(part.data, use_.dtype, a.columns, use_.k, part.stride, a.box);
       a.y = from_row(y, token);
       if (attrs_.has_residual) a.residual = from_row(residual, token);
       cuda::stream_linear(a, stream);
@@ -142,8 +147,7 @@ class StreamTactic final : public CudaTactic {
     const Use u(s, target_);
     const OpCost c = cost(s, tokens, tokens, 0), one = cost(s, 1, 1, 0);
     const int64_t columns = u.columns(tokens), passes = (columns + 63) / 64;
-    const int64_t padded =
-        passes > 1 ? passes * 64 : cuda::stream_box_tokens(static_cast<int>(columns));
+    const int64_t padded = passes > 1 ? passes * 64 : u.box(columns);
     const double bytes = c.bytes + static_cast<double>(passes - 1) * one.bytes;
     const double flops = one.flops * static_cast<double>(padded);
     const double share = u.format.bits == 16 ? 0.98 : u.format.bits == 8 ? 0.95 : 0.75;
