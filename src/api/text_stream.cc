@@ -17,7 +17,12 @@ std::string TextStream::release(std::string fresh, bool last) {
   if (stopped_) return {};
   held_ += fresh;
   size_t cut = std::string::npos;
-  for (const std::string& stop : stops_) cut = std::min(cut, held_.find(stop));
+  for (const std::string& stop : stops_) {
+    const size_t at = held_.find(stop);
+    if (at >= cut) continue;
+    cut = at;
+    stop_string_ = stop;
+  }
   if (cut != std::string::npos) stopped_ = true;
 
   size_t keep = 0;  // the longest end that begins a stop string

@@ -100,9 +100,13 @@ void Call::json(int status, const Json& json, Headers more) {
 }
 
 void Call::error(const ApiError& e) {
-  const Json body = error_object(e.status, e.what(), e.param, e.code);
+  const bool openai = error_style_ == ErrorStyle::openai;
+  const Json body = openai
+                        ? error_object(e.status, e.what(), e.param, e.code)
+                        : Json{{"type", "error"},
+                               {"error", {{"type", error_type(e.status)}, {"message", e.what()}}}};
   if (streams_) {
-    event(body);
+    event(body, openai ? "" : "error");
     return end_events();
   }
   Headers more;

@@ -1,5 +1,6 @@
 // One HTTP request on its way to an answer: its id, its log line, JSON, server-sent events, errors.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -9,6 +10,8 @@
 #include "serve/metrics.h"
 
 namespace tokamak::serve {
+
+enum class ErrorStyle : uint8_t { openai, anthropic };
 
 class Call {
  public:
@@ -29,6 +32,7 @@ class Call {
   void json(int status, const Json& json, Headers more = {});
   void text(int status, std::string_view type, std::string text, Headers more = {});
   void error(const ApiError& e);
+  void set_error_style(ErrorStyle style) { error_style_ = style; }
 
   // Server-sent events. An error after the first one is an event too.
   void begin_events();
@@ -45,6 +49,7 @@ class Call {
   double start_s_;
   int status_ = 0;
   bool streams_ = false;
+  ErrorStyle error_style_ = ErrorStyle::openai;
   int64_t prompt_tokens_ = -1, completion_tokens_ = -1;
 };
 

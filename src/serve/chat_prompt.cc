@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/fields.h"
-#include "serve/openai.h"
+#include "serve/protocols.h"
 #include "text/tokenizer.h"
 
 namespace tokamak::serve {

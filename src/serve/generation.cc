@@ -122,6 +122,7 @@ void Generation::take(Choice& c, const ExecutorEvent& e) {
   if (e.last() && c.text && !c.text->stopped()) piece.text += c.text->finish();
   if (c.text && c.text->stopped()) {
     piece.finish_reason = "stop";
+    piece.stop_string = c.text->stop_string();
     if (!e.last()) room_.executor.cancel(c.id);
   }
   const bool last = !piece.finish_reason.empty();

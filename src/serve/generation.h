@@ -32,6 +32,7 @@ struct Piece {
   std::string text;  // whole UTF-8 characters
   std::vector<OutputToken> tokens;
   std::string finish_reason;  // of the last piece: "stop" or "length"
+  std::string stop_string;    // that ended it; empty: something else did
 };
 
 struct Usage {

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/generation.h"
-#include "serve/openai.h"
+#include "serve/protocols.h"
 #include "serve/sampling_fields.h"
 #include "text/tokenizer.h"
 

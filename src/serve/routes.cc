@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/fields.h"
-#include "serve/openai.h"
+#include "serve/protocols.h"
 #include "serve/sampling_fields.h"
 #include "text/tokenizer.h"
 #include "tokamak/version.h"
@@ -61,6 +61,15 @@ void post_detokenize(EngineRoom& room, const CallPtr& call) {
   call->json(200, {{"prompt", tokenizer.decode(f.ids("tokens", known))}});
 }
 
+void get_page(const CallPtr& call) {
+  call->text(200, "text/html; charset=utf-8", std::string(page_html()),
+             {{"Content-Security-Policy",
+               "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+               "connect-src 'self'; img-src data:; form-action 'none'; frame-ancestors 'none'"},
+              {"X-Content-Type-Options", "nosniff"},
+              {"Referrer-Policy", "no-referrer"}});
+}
+
 void get_metrics(EngineRoom& room, const CallPtr& call) {
   call->text(200, "text/plain; version=0.0.4; charset=utf-8",
              room.metrics.print(room.executor.stats()));
@@ -89,6 +98,12 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
   add("POST", "/v1/completions", [this](const CallPtr& c) { post_completions(room_, tokens_, c); });
   add("POST", "/v1/chat/completions",
       [this](const CallPtr& c) { post_chat_completions(room_, tokens_, c); });
+  add("POST", "/v1/messages", [this](const CallPtr& c) { post_messages(room_, c); });
+  const auto kserve = [this](const CallPtr& c) { handle_kserve(room_, c); };
+  add("GET", "/v2", kserve);
+  add("GET", "/v2/*", kserve);
+  add("POST", "/v2/models/*", kserve);
+  add("GET", "/", get_page, kOpen);
   add("POST", "/tokenize", with_room(post_tokenize));
   add("POST", "/detokenize", with_room(post_detokenize));
 }
