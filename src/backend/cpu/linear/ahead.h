@@ -56,7 +56,7 @@ class SideAhead {
     for (int s = 0; s < S; ++s, p += group_bytes_) _mm_prefetch(p, kHint);
   }
   TOKAMAK_INLINE void turn() {
-    if (at_ < group_bytes_) return;
+    if (end_ < group_bytes_) return;  // at_ is less than a line ahead of it
     at_ -= group_bytes_, end_ -= group_bytes_, w_ = next_;
   }
 
