@@ -19,12 +19,12 @@ constexpr std::string_view kPage = R"html(<!doctype html>
   --back: #15171a; --card: #1d2024; --ink: #e8e8e6; --soft: #9a9ea6; --line: #33373d; --mark: #f08c4f;
   --user: #2a2e34; --bar: #b4683a; } }
 * { box-sizing: border-box; }
-body { margin: 0; height: 100vh; height: 100dvh; display: grid; grid-template: auto 1fr / 1fr 19rem;
+body { margin: 0; height: 100vh; height: 100dvh; display: grid; grid-template: 3.5rem 1fr / minmax(0, 1fr) 19rem;
   background: var(--back); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-header { grid-column: 1 / 3; display: flex; gap: 1rem; align-items: baseline; padding: .6rem 1.2rem;
+header { grid-column: 1 / 3; display: flex; gap: 1rem; align-items: center; padding: 0 1.2rem;
   border-bottom: 1px solid var(--line); background: var(--card); }
 header h1 { font-size: 1.05rem; margin: 0; }
-#model { color: var(--soft); font-size: .9rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+#model { min-width: 0; color: var(--soft); font-size: .9rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 header button { margin-left: auto; }
 main { display: flex; flex-direction: column; min-height: 0; min-width: 0; }
 #talk { flex: 1; overflow-y: auto; padding: 1.2rem; }
@@ -39,7 +39,7 @@ textarea, input { font: inherit; color: inherit; background: var(--card); border
   border-radius: .4rem; padding: .45rem .6rem; width: 100%; }
 form textarea { resize: none; height: 3.2rem; }
 button { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
-  border-radius: .4rem; padding: .35rem .9rem; cursor: pointer; }
+  border-radius: .4rem; padding: .35rem .9rem; cursor: pointer; white-space: nowrap; }
 button.go { background: var(--mark); border-color: var(--mark); color: var(--back); font-weight: 600; }
 :focus-visible { outline: 2px solid var(--mark); outline-offset: 1px; }
 aside { border-left: 1px solid var(--line); background: var(--card); overflow-y: auto; padding: .9rem 1.1rem; font-size: .875rem; }
@@ -58,9 +58,9 @@ aside h2:first-child { margin-top: 0; }
 #tip .is { color: var(--mark); font-weight: 600; }
 #tip code { white-space: pre; }
 @media (max-width: 760px) {
-  body { grid-template: auto 1fr / 1fr; }
-  header { grid-column: 1; padding: .5rem .8rem; }
-  aside { display: none; position: fixed; inset: 3rem 0 0; border: 0; z-index: 5; }
+  body { grid-template: 3.5rem 1fr / minmax(0, 1fr); }
+  header { grid-column: 1; padding: 0 .8rem; gap: .6rem; }
+  aside { display: none; position: fixed; inset: 3.5rem 0 0; border: 0; z-index: 5; }
   body.side aside { display: block; }
   #talk { padding: .8rem; }
   form { padding: .6rem .8rem .8rem; }

@@ -285,6 +285,71 @@ TEST_F(EndpointsTest, MetricsCountWhatWasDone) {
   EXPECT_THAT(text, HasSubstr("finished_reason=\"length\""));
 }
 
+TEST_F(EndpointsTest, AnthropicsMessages) {
+  Json body = {{"model", "tiny"},
+               {"max_tokens", 12},
+               {"temperature", 0},
+               {"system", "be kind"},
+               {"messages", {{{"role", "user"}, {"content", "hi"}}}}};
+  const Json whole = tiny_->ok("/v1/messages", body);
+  EXPECT_EQ(whole["type"], "message");
+  const std::string text = whole["content"][0]["text"];
+  const Json chat = tiny_->ok(
+      "/v1/chat/completions",
+      {{"max_tokens", 12},
+       {"temperature", 0},
+       {"messages",
+        {{{"role", "system"}, {"content", "be kind"}}, {{"role", "user"}, {"content", "hi"}}}}});
+  EXPECT_EQ(text, chat["choices"][0]["message"]["content"]);
+  EXPECT_EQ(whole["usage"]["input_tokens"], chat["usage"]["prompt_tokens"]);
+  body["stream"] = true;
+  std::string streamed;
+  std::vector<std::string> types;
+  for (const TimedEvent& e : tiny_->post("/v1/messages", body).events) {
+    const Json event = Json::parse(e.data);
+    types.push_back(event["type"]);
+    if (types.back() == "content_block_delta") streamed += event["delta"]["text"];
+  }
+  EXPECT_EQ(streamed, text);
+  ASSERT_GE(types.size(), 5u);
+  EXPECT_EQ(types[0], "message_start");
+  EXPECT_EQ(types[1], "content_block_start");
+  EXPECT_EQ(types.back(), "message_stop");
+  body.erase("max_tokens");
+  const TimedAnswer wrong = tiny_->post("/v1/messages", body);
+  EXPECT_EQ(wrong.status, 400);
+  EXPECT_EQ(Json::parse(wrong.body)["type"], "error");
+}
+
+TEST_F(EndpointsTest, KServeGenerates) {
+  EXPECT_EQ(tiny_->get("/v2/health/live").status, 200);
+  EXPECT_EQ(tiny_->get("/v2/health/ready").status, 200);
+  EXPECT_EQ(tiny_->get("/v2/models/tiny/ready").status, 200);
+  EXPECT_EQ(Json::parse(tiny_->get("/v2/models/tiny").body)["name"], "tiny");
+  EXPECT_EQ(tiny_->get("/v2/models/other").status, 404);
+  const std::string said =
+      tiny_->ok("/v1/completions", prompt("hello there", 10))["choices"][0]["text"];
+  const Json body = {{"text_input", "hello there"},
+                     {"max_tokens", 10},
+                     {"stop_words", ""},
+                     {"parameters", {{"temperature", 0}, {"ignore_eos", true}}}};
+  EXPECT_EQ(tiny_->ok("/v2/models/tiny/generate", body)["text_output"], said);
+  std::string streamed;
+  for (const TimedEvent& e : tiny_->post("/v2/models/tiny/generate_stream", body).events)
+    streamed += Json::parse(e.data)["text_output"];
+  EXPECT_EQ(streamed, said);
+  EXPECT_EQ(tiny_->post("/v2/models/tiny/generate", Json{{"max_tokens", 3}}).status, 400);
+  EXPECT_EQ(tiny_->post("/v2/models/other/generate", body).status, 404);
+}
+
+TEST_F(EndpointsTest, ThePageAsksNobodyElse) {
+  const TimedAnswer page = tiny_->get("/");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_THAT(page.head, HasSubstr("content-security-policy: default-src 'none'"));
+  for (const char* elsewhere : {"http://", "https://", "src=", "@import"})
+    EXPECT_EQ(page.body.find(elsewhere), std::string::npos) << elsewhere;
+}
+
 TEST(WithoutTokenizer, TokenIdsWork) {
   const TinyModel model(false);
   const TinyServer tiny(model);
