@@ -29,12 +29,23 @@ struct RowFormat {
   const bool halves;                     // bytes hold columns i and i + 16 of a group of 32
   const uint8_t flip;                    // signed codes become unsigned
 
-  uint8_t get(const uint8_t* row, int64_t c) const {
-    const uint8_t* codes = row + c / columns * bytes + header;
-    const int64_t i = c % columns;
-    if (format.bits == 8) return static_cast<uint8_t>(codes[i] ^ flip);
-    if (halves) return static_cast<uint8_t>(codes[i % 16] >> (i / 16 * 4) & 15);
-    return static_cast<uint8_t>(codes[i / 2] >> (i % 2 * 4) & 15);
+  // Columns [begin, begin + count) of a row; begin is even.
+  void get(const uint8_t* row, int64_t begin, int64_t count, uint8_t* to) const {
+    while (count > 0) {
+      const int64_t first = begin % columns, n = std::min(count, columns - first);
+      const uint8_t* codes = row + begin / columns * bytes + header;
+      if (format.bits == 8)
+        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(codes[first + i] ^ flip);
+      else if (halves)
+        for (int64_t i = 0; i < n; ++i)
+          to[i] = static_cast<uint8_t>(codes[(first + i) % 16] >> ((first + i) / 16 * 4) & 15);
+      else
+        for (int64_t i = 0; i < n; ++i)
+          to[i] = static_cast<uint8_t>(codes[(first + i) / 2] >> (i % 2 * 4) & 15);
+      begin += n;
+      to += n;
+      count -= n;
+    }
   }
   void put(uint8_t* row, int64_t c, uint8_t code) const {  // nibbles are added to zeros
     uint8_t* codes = row + c / columns * bytes + header;
@@ -60,17 +71,30 @@ int64_t row_scale_place(const StreamFormat& f, int64_t k, int64_t r) {
   return f.blocks(k) * f.block_bytes() + r * 4;
 }
 
+// Places of codes follow from the row and from the column, each by itself.
+constexpr auto kBytePlaces = [] {
+  std::array<uint16_t, kColumns> at{};
+  for (int c = 0; c < kColumns; ++c)
+    at[static_cast<size_t>(c)] = static_cast<uint16_t>(StreamFormat::byte_of(0, c));
+  return at;
+}();
+constexpr auto kNibblePlaces = [] {
+  std::array<uint16_t, kColumns> at{};
+  for (int c = 0; c < kColumns; ++c)
+    at[static_cast<size_t>(c)] = static_cast<uint16_t>(StreamFormat::nibble_of(0, c));
+  return at;
+}();
+
 void pack_codes(const StreamFormat& f, const Codes& codes, int r, uint8_t* unit) {
   if (f.bits == 8) {
-    for (int c = 0; c < kColumns; ++c) unit[StreamFormat::byte_of(r, c)] = codes[c];
+    uint8_t* row = unit + StreamFormat::byte_of(r, 0);
+    for (size_t c = 0; c < kColumns; ++c) row[kBytePlaces[c]] = codes[c];
     return;
   }
-  for (int half = 0; half < 2; ++half)
-    std::memset(unit + half * 256 + StreamFormat::lane_of(r, 0) * 8, 0, 32);
-  for (int c = 0; c < kColumns; ++c) {
-    const int nibble = StreamFormat::nibble_of(r, c);
-    unit[nibble / 2] = static_cast<uint8_t>(unit[nibble / 2] | codes[c] << (nibble % 2 * 4));
-  }
+  uint8_t* row = unit + StreamFormat::nibble_of(r, 0) / 2;
+  for (size_t c = 0; c < kColumns; c += 16)  // columns c and c + 8 share a byte
+    for (size_t i = c; i < c + 8; ++i)
+      row[kNibblePlaces[i] / 2] = static_cast<uint8_t>(codes[i] | codes[i + 8] << 4);
 }
 uint8_t code_at(const StreamFormat& f, const uint8_t* unit, int r, int c) {
   if (f.bits == 8) return unit[StreamFormat::byte_of(r, c)];
@@ -86,7 +110,7 @@ void pack_row(const RowFormat& from, int64_t k, const uint8_t* row, uint8_t* til
     uint8_t* block = tile + b * f.block_bytes();
     codes.fill(f.bits == 8 ? 128 : 8);
     const int64_t begin = b * kColumns, count = std::min<int64_t>(kColumns, k - begin);
-    for (int64_t c = 0; c < count; ++c) codes[static_cast<size_t>(c)] = from.get(row, begin + c);
+    from.get(row, begin, count, codes.data());
     pack_codes(f, codes, r, block + r / StreamFormat::kUnitRows * f.unit_bytes());
     for (int g = 0; g < f.groups() && begin + g * f.group < k; ++g)
       for (int plane = 0; plane < f.scale_planes(); ++plane)
