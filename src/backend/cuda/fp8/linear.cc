@@ -128,7 +128,8 @@ class F8LinearTactic final : public CudaTactic {
   double estimate_us(const OpSignature& s, int64_t tokens) const override {
     const OpCost c = cost(s, tokens, tokens, 0);
     const double rate = (fast_ ? 1.8 : 1.6) * target_.half_gflop_s;
-    return 10 + std::max(c.bytes / (0.5 * target_.read_gb_s), c.flops / rate) * 1e-3;
+    return 5 + (op() == Op::linear_glu ? 6 : 3) +
+           std::max(c.bytes / (0.8 * target_.read_gb_s), c.flops / rate) * 1e-3;
   }
   std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
     if (!lt_) fail("cuBLASLt is not there: '{}' cannot run", name());

@@ -14,6 +14,7 @@ namespace tokamak {
 namespace {
 
 constexpr int kSm = 90;
+constexpr double kSecondCacheGbS = 5500;
 constexpr int64_t kMaxColumns = 32768;  // of a row that quantize_f8_rows takes
 
 size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
@@ -130,8 +131,12 @@ class F8StreamTactic final : public CudaTactic {
     const int64_t most = codes_ ? cuda::kF8StreamTokens : cuda::kF8StreamHalfTokens;
     const auto passes = static_cast<double>((tokens + most - 1) / most);
     const OpCost c = cost(s, std::min(tokens, most), std::min(tokens, most), 0);
-    return (codes_ ? 2 : 0) + (ahead_bytes_ == 0 ? 0.01 : 0) +
-           passes * (1.5 + c.bytes / (0.9 * target_.read_gb_s) * 1e-3);
+    // Every block fetches all of x from the second cache.
+    const double x_bytes = static_cast<double>(target_.multiprocessors * std::min(tokens, most) *
+                                               s.inputs[1].shape[1].size * (codes_ ? 1 : 2));
+    return (codes_ ? 2 : 0) + (ahead_bytes_ == 0 ? 0 : 0.01) +
+           passes *
+               (1.5 + (c.bytes / (0.9 * target_.read_gb_s) + x_bytes / kSecondCacheGbS) * 1e-3);
   }
   std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
     return std::make_unique<F8Stream>(s, target_, codes_, ahead_bytes_);
