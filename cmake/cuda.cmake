@@ -33,6 +33,6 @@ function(tokamak_cuda_plugin)
   add_library(tokamak_cuda MODULE ${sources})
   target_link_libraries(tokamak_cuda PRIVATE tokamak_backend CUDA::cudart_static)
   target_compile_options(tokamak_cuda PRIVATE
-      "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xcompiler=-Wall>")
+      "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wno-unknown-pragmas>")
   set_target_properties(tokamak_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 endfunction()

@@ -11,17 +11,19 @@ namespace tokamak {
 namespace {
 
 TEST(ActivationBits, AutoIsAFunctionOfKindAndFormat) {
-  for (const LinearKind kind : {LinearKind::qkv, LinearKind::gate_up, LinearKind::down,
-                                LinearKind::lm_head, LinearKind::other})
-    for (int t = 0; t < kDTypeCount; ++t)
-      EXPECT_FALSE(eight_bits_by_default(kind, static_cast<DType>(t))) << name(kind);
   const std::set<DType> per_32 = {DType::q4_0, DType::q4_1, DType::q5_0,     DType::q5_1,
                                   DType::q8_0, DType::q2_k, DType::q3_k,     DType::q4_k,
                                   DType::q5_k, DType::q6_k, DType::int8a_g32};
-  for (int t = 0; t < kDTypeCount; ++t)
-    EXPECT_EQ(eight_bits_by_default(LinearKind::attention_out, static_cast<DType>(t)),
-              per_32.count(static_cast<DType>(t)) == 1)
-        << name(static_cast<DType>(t));
+  for (const LinearKind kind : {LinearKind::qkv, LinearKind::attention_out, LinearKind::gate_up,
+                                LinearKind::down, LinearKind::lm_head, LinearKind::other})
+    for (int t = 0; t < kDTypeCount; ++t) {
+      const auto weights = static_cast<DType>(t);
+      const bool expected = weights == DType::f8_row
+                                ? kind != LinearKind::lm_head
+                                : kind == LinearKind::attention_out && per_32.contains(weights);
+      EXPECT_EQ(eight_bits_by_default(kind, weights), expected)
+          << name(kind) << " " << name(weights);
+    }
 }
 
 TEST(ActivationBits, AutoReachesTheSteps) {
