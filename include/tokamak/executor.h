@@ -37,12 +37,19 @@ struct ExecutorRequest {
   int32_t priority = 0;                  // higher ones start first and give way last
   uint64_t cache_salt = 0;               // KV blocks are shared among equal salts alone
   std::optional<double> timeout_s = {};  // from enqueue() on
+  // >= 0: log-probabilities of the prompt's tokens and of so many best ones. All of the prompt is
+  // computed then, whatever the cache knows of it.
+  int prompt_logprobs = -1;
 };
 
 struct ExecutorEvent {
   uint64_t id = 0;
   std::optional<int32_t> token = {};  // none: the request ended without another one
   std::optional<TokenLogprobs> logprobs = {};
+  // With the first token: of the prompt's second token on, when asked for; and how many of the
+  // prompt's tokens were in the KV cache already.
+  std::vector<TokenLogprobs> prompt_logprobs = {};
+  int64_t reused_tokens = 0;
   // Of the last event: "stop", "length", "cancelled", "timeout" or "error".
   std::string finish_reason = {};
   std::string error = {};
@@ -53,7 +60,8 @@ using ExecutorCallback = std::function<void(const ExecutorEvent&)>;
 
 struct ExecutorResult {
   std::vector<int32_t> tokens;  // with the stop token, when one ended it
-  std::vector<TokenLogprobs> logprobs;
+  std::vector<TokenLogprobs> logprobs, prompt_logprobs;
+  int64_t reused_tokens = 0;
   std::string finish_reason, error;
 };
 

@@ -76,6 +76,9 @@ struct Executor::Impl {
     ExecutorCallback callback;
     std::optional<RowSampling> on_device;  // when the device can choose its tokens
     int32_t made = 0;
+    int prompt_logprobs = -1;
+    std::vector<int32_t> prompt;                // when these are asked for
+    std::vector<TokenLogprobs> of_prompt = {};  // [prompt - 1]
   };
   struct Delivery {
     ExecutorCallback callback;
@@ -84,6 +87,7 @@ struct Executor::Impl {
   struct Choice {  // of one part
     Running* request = nullptr;
     int32_t token = 0;
+    int64_t row = 0;  // of the logits that it is chosen from
     std::string error;
   };
 
@@ -95,6 +99,8 @@ struct Executor::Impl {
   void run_on_device(std::span<const StepPart> parts, const Schedule& schedule,
                      std::vector<Choice>& choices);
   void choose(const Schedule& schedule, const LogitRows& logits, std::vector<Choice>& choices);
+  static bool wants_prompt_logprobs(const Running& r, const ScheduledPart& p);
+  void note_prompt_logprobs(const ScheduledPart& p, const LogitRows& logits, Choice& c);
   void take(uint64_t id, Choice& c);
   void end(uint64_t id, ExecutorEvent event);
   void drop_cancelled();
@@ -129,7 +135,10 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   running.sampler = std::make_unique<Sampler>(r.params, session.vocab_size(), r.tokens);
   running.on_device = running.sampler->on_device();
   if (running.on_device && needs_history(*running.on_device)) running.on_device.reset();
+  running.prompt_logprobs = r.prompt_logprobs;
+  if (r.prompt_logprobs >= 0) running.prompt = r.tokens;
   SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
+  s.whole_prompt = r.prompt_logprobs >= 0;
   if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
   std::lock_guard lock(mutex);
   const uint64_t id = scheduler.add(std::move(s));
@@ -146,6 +155,8 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
       if (it == results.end()) return;
       if (e.token) it->second.tokens.push_back(*e.token);
       if (e.logprobs) it->second.logprobs.push_back(*e.logprobs);
+      if (!e.prompt_logprobs.empty()) it->second.prompt_logprobs = e.prompt_logprobs;
+      if (it->second.tokens.size() == 1) it->second.reused_tokens = e.reused_tokens;
       it->second.error = e.error;
       it->second.finish_reason = e.finish_reason;
       if (e.last()) results_ready.notify_all();
@@ -201,11 +212,19 @@ void Executor::Impl::step_loop() {
 // A step that fails fails its requests alone.
 void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock) {
   std::vector<StepPart> parts;
-  for (const ScheduledPart& p : schedule.parts)
-    parts.push_back({p.tokens, p.begin, p.blocks, p.samples ? WantLogits::last : WantLogits::none});
   std::vector<Choice> choices(schedule.parts.size());
-  for (size_t i = 0; i < choices.size(); ++i)
-    choices[i].request = &requests.at(schedule.parts[i].id);  // only this thread takes them away
+  int64_t rows = 0;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    const ScheduledPart& p = schedule.parts[i];
+    choices[i].request = &requests.at(p.id);  // only this thread takes them away
+    const bool all = wants_prompt_logprobs(*choices[i].request, p);
+    parts.push_back({p.tokens, p.begin, p.blocks,
+                     all         ? WantLogits::all
+                     : p.samples ? WantLogits::last
+                                 : WantLogits::none});
+    rows += all ? static_cast<int64_t>(p.tokens.size()) : p.samples;
+    choices[i].row = rows - 1;
+  }
   lock.unlock();
   const double start = now_s();
   std::string error;
@@ -233,7 +252,8 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
     if (schedule.parts[i].samples) sampled.push_back(choices[i].token);
   scheduler.done(schedule, sampled);
   for (size_t i = 0; i < choices.size(); ++i)
-    if (schedule.parts[i].samples) take(schedule.parts[i].id, choices[i]);
+    if (schedule.parts[i].samples || !choices[i].error.empty())
+      take(schedule.parts[i].id, choices[i]);
 }
 
 // All of them or none: logits that the host needs are brought there for every row.
@@ -242,6 +262,7 @@ bool Executor::Impl::device_chooses(const Schedule& schedule,
   if (!session.backend().sampler() || session.is_observed()) return false;
   int64_t rows = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
+    if (wants_prompt_logprobs(*choices[i].request, schedule.parts[i])) return false;
     if (!schedule.parts[i].samples) continue;
     if (!choices[i].request->on_device) return false;
     ++rows;
@@ -269,24 +290,46 @@ void Executor::Impl::run_on_device(std::span<const StepPart> parts, const Schedu
   }
 }
 
+// Whether a part works on tokens of the prompt that others follow.
+bool Executor::Impl::wants_prompt_logprobs(const Running& r, const ScheduledPart& p) {
+  return r.prompt_logprobs >= 0 && r.made == 0 &&
+         p.begin + 1 < static_cast<int64_t>(r.prompt.size());
+}
+
+// A request that gave way computes its prompt again: what is known already is left as it is.
+void Executor::Impl::note_prompt_logprobs(const ScheduledPart& p, const LogitRows& logits,
+                                          Choice& c) {
+  Running& r = *c.request;
+  const int64_t first_row = c.row + 1 - static_cast<int64_t>(p.tokens.size());
+  for (size_t k = 0; k < p.tokens.size(); ++k) {
+    const size_t next = static_cast<size_t>(p.begin) + k + 1;
+    if (next >= r.prompt.size() || r.of_prompt.size() >= next) continue;
+    r.of_prompt.push_back(logprobs_of(logits.row(first_row + static_cast<int64_t>(k)),
+                                      r.prompt[next], r.prompt_logprobs));
+  }
+}
+
 // Rows of logits are shared out over the workers: a request's choice depends on itself alone.
 void Executor::Impl::choose(const Schedule& schedule, const LogitRows& logits,
                             std::vector<Choice>& choices) {
-  std::vector<size_t> samples;
+  std::vector<size_t> wanted;
   for (size_t i = 0; i < choices.size(); ++i)
-    if (schedule.parts[i].samples) samples.push_back(i);
+    if (schedule.parts[i].samples || wants_prompt_logprobs(*choices[i].request, schedule.parts[i]))
+      wanted.push_back(i);
   std::atomic<size_t> next{0};
   const auto work = [&](int, int) {
-    for (size_t row = next++; row < samples.size(); row = next++) {
-      Choice& c = choices[samples[row]];
+    for (size_t n = next++; n < wanted.size(); n = next++) {
+      const ScheduledPart& p = schedule.parts[wanted[n]];
+      Choice& c = choices[wanted[n]];
       try {
-        c.token = c.request->sampler->next(logits.row(static_cast<int64_t>(row)));
+        if (wants_prompt_logprobs(*c.request, p)) note_prompt_logprobs(p, logits, c);
+        if (p.samples) c.token = c.request->sampler->next(logits.row(c.row));
       } catch (const std::exception& e) {
         c.error = e.what();
       }
     }
   };
-  if (samples.size() == 1)
+  if (wanted.size() == 1)
     work(0, 1);
   else
     session.backend().parallel(work);
@@ -297,6 +340,10 @@ void Executor::Impl::take(uint64_t id, Choice& c) {
   ++counters.generated_tokens;
   ++c.request->made;
   ExecutorEvent event{.id = id, .token = c.token, .logprobs = c.request->sampler->logprobs()};
+  if (c.request->made == 1) {
+    event.prompt_logprobs = std::exchange(c.request->of_prompt, {});
+    event.reused_tokens = scheduler.reused(id);
+  }
   if (stops(c.request->params, c.token))
     event.finish_reason = "stop";
   else if (scheduler.finished(id))

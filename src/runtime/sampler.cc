@@ -45,7 +45,7 @@ int32_t Sampler::next(std::span<const float> logits) {
   if (raw.has_nan) fail("the model produced NaN logits for output token {}", step);
   if (raw.value == INFINITY) fail("the model produced infinite logits for output token {}", step);
   const int32_t token = choose(logits, raw);
-  if (params().logprobs >= 0) note_logprobs(logits, raw.value, token);
+  if (params().logprobs >= 0) logprobs_ = logprobs_of(logits, token, params().logprobs);
   processors_.append(token);
   return token;
 }
@@ -119,17 +119,19 @@ int32_t Sampler::draw_from_all(std::span<const float> scores, float max, double 
   return last;
 }
 
-void Sampler::note_logprobs(std::span<const float> logits, float max, int32_t token) {
+TokenLogprobs logprobs_of(std::span<const float> logits, int32_t token, int64_t count) {
+  const RowMax max = row_max(logits);
+  if (max.has_nan || !std::isfinite(max.value)) fail("the logits of a token hold NaN or infinity");
   std::vector<float> weights(logits.size());
-  const double log_sum = std::log(exp_row(logits, max, weights)) + max;
+  const double log_sum = std::log(exp_row(logits, max.value, weights)) + max.value;
   const auto logprob = [&](int32_t id) {
     return static_cast<float>(logits[static_cast<size_t>(id)] - log_sum);
   };
   TokenLogprobs result;
   result.token = logprob(token);
-  for (int32_t id : likeliest(logits, static_cast<size_t>(params().logprobs)))
+  for (int32_t id : likeliest(logits, static_cast<size_t>(count)))
     result.top.emplace_back(id, logprob(id));
-  logprobs_ = std::move(result);
+  return result;
 }
 
 }  // namespace tokamak

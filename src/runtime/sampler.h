@@ -14,6 +14,9 @@
 
 namespace tokamak {
 
+// Of a row of logits: of `token`, and of the `count` likeliest ones. Error on NaN or +inf.
+TokenLogprobs logprobs_of(std::span<const float> logits, int32_t token, int64_t count);
+
 class Sampler {
  public:
   // prompt: for the repetition penalty, n-grams and bad words.
@@ -37,7 +40,6 @@ class Sampler {
   int32_t choose(std::span<const float> logits, RowMax raw);
   int32_t draw(std::span<const float> scores, float max) const;
   int32_t draw_from_all(std::span<const float> scores, float max, double uniform) const;
-  void note_logprobs(std::span<const float> logits, float max, int32_t token);
 
   LogitProcessors processors_;
   int64_t vocab_size_;

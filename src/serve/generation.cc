@@ -68,6 +68,7 @@ void Generation::start(Choice& c) {
   r.params.stop.clear();
   if (r.params.seed) *r.params.seed += c.index % n;
   r.priority = request_.priority;
+  r.prompt_logprobs = request_.prompt_logprobs;
   r.cache_salt = request_.cache_salt;
   if (room_.request_timeout_s > 0) r.timeout_s = room_.request_timeout_s;
   c.started = true;
@@ -105,6 +106,10 @@ void Generation::take(Choice& c, const ExecutorEvent& e) {
   if (e.token) {
     ++c.tokens;
     ++usage_.completion_tokens;
+    if (c.tokens == 1) {
+      c.held_of_prompt = e.prompt_logprobs;
+      if (c.index % static_cast<size_t>(request_.n) == 0) usage_.cached_tokens += e.reused_tokens;
+    }
     if (c.tokens == 1 && c.index % static_cast<size_t>(request_.n) == 0 && request_.n > 1) {
       start_others(c.index / static_cast<size_t>(request_.n));
       if (over_) return;
@@ -128,6 +133,7 @@ void Generation::take(Choice& c, const ExecutorEvent& e) {
   const bool last = !piece.finish_reason.empty();
   if (piece.text.empty() && !last && c.text) return;
   piece.tokens = std::exchange(c.held, {});
+  piece.prompt_logprobs = std::exchange(c.held_of_prompt, {});
   const std::string reason = piece.finish_reason;
   on_piece_(std::move(piece));
   if (last) finish(c, reason);

@@ -17,6 +17,7 @@ struct GenerationRequest {
   std::vector<std::vector<int32_t>> prompts;
   int64_t n = 1;  // outputs of each prompt: choices 0 … n-1 are the first prompt's
   SamplingParams params;
+  int prompt_logprobs = -1;  // as ExecutorRequest's
   int32_t priority = 0;
   uint64_t cache_salt = 0;
 };
@@ -31,12 +32,14 @@ struct Piece {
   size_t choice = 0;
   std::string text;  // whole UTF-8 characters
   std::vector<OutputToken> tokens;
-  std::string finish_reason;  // of the last piece: "stop" or "length"
-  std::string stop_string;    // that ended it; empty: something else did
+  std::vector<TokenLogprobs> prompt_logprobs;  // of the prompt's second token on; first piece
+  std::string finish_reason;                   // of the last piece: "stop" or "length"
+  std::string stop_string;                     // that ended it; empty: something else did
 };
 
 struct Usage {
   int64_t prompt_tokens = 0, completion_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompts, in the KV cache already
 };
 
 class Generation : public std::enable_shared_from_this<Generation> {
@@ -57,6 +60,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     bool started = false, ended = false;
     std::optional<TextStream> text;
     std::vector<OutputToken> held;  // not yet in a piece
+    std::vector<TokenLogprobs> held_of_prompt;
     int64_t tokens = 0;
     // Of the executor's delivering thread alone.
     double first_s = 0, last_s = 0;

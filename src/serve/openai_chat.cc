@@ -109,7 +109,7 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
   void end(const Usage& u, const std::string& error) {
     call_->note_usage(u.prompt_tokens, u.completion_tokens);
     if (!error.empty()) return call_->error(ApiError(500, error));
-    const Json usage = usage_json(u.prompt_tokens, u.completion_tokens);
+    const Json usage = usage_json(u);
     if (stream_.stream) {
       if (stream_.include_usage) {
         Json last = frame("chat.completion.chunk");

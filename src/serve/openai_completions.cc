@@ -67,8 +67,9 @@ class Completion : public std::enable_shared_from_this<Completion> {
     return_ids_ = !room_.tokenizer || f.flag("return_token_ids");
     if (f.flag("echo")) read_echo(g);
     choices_.resize(g.prompts.size() * static_cast<size_t>(n_));
-    if (most == 0) return answer_nothing(g);
-    g.params.max_tokens = most;
+    if (most == 0 && prompts_.empty()) return answer_nothing(g);
+    drops_output_ = most == 0;  // one token must be made for the prompt to be computed
+    g.params.max_tokens = std::max<int64_t>(most, 1);
     Generation::run(
         room_, std::move(g), call_->reply(),
         [self = shared_from_this()](Piece&& p) { self->take(std::move(p)); },
@@ -84,12 +85,14 @@ class Completion : public std::enable_shared_from_this<Completion> {
     bool begun = false;
   };
 
-  void read_echo(const GenerationRequest& g) {
-    if (logprobs_)
-      throw ApiError(400, "echo: log-probabilities of the prompt are not supported", "echo",
-                     "unsupported_parameter");
+  void read_echo(GenerationRequest& g) {
+    if (logprobs_) {
+      g.prompt_logprobs = g.params.logprobs;
+      prompts_ = g.prompts;
+    }
     for (const auto& prompt : g.prompts)
-      echo_.push_back(room_.need_tokenizer("echo").decode(prompt, /*skip_special=*/true));
+      echo_.push_back(room_.tokenizer ? room_.tokenizer->decode(prompt, /*skip_special=*/true)
+                                      : std::string());
   }
 
   std::string echo_of(size_t choice) const {
@@ -105,21 +108,42 @@ class Completion : public std::enable_shared_from_this<Completion> {
     end(usage, {});
   }
 
-  // The logprobs of a piece's tokens, with the place of each in the text.
-  Json logprobs_of(const Piece& p, Choice& c) const {
-    Json out = TokenText::empty_completion_logprobs();
-    for (const OutputToken& t : p.tokens) {
-      tokens_.append_completion_entry(out, t, c.offset);
-      for (const char b : tokens_.text(t.id)) c.offset += (b & 0xC0) != 0x80;
+  // The first token follows nothing: it has no probability.
+  void append_prompt(Json& out, const std::vector<int32_t>& prompt,
+                     std::vector<TokenLogprobs>& logprobs, Choice& c) const {
+    for (size_t i = 0; i < prompt.size(); ++i) {
+      OutputToken t{prompt[i], {}};
+      if (i > 0 && i <= logprobs.size()) t.logprobs = std::move(logprobs[i - 1]);
+      append(out, t, c);
     }
+    if (out["tokens"].empty()) return;
+    out["token_logprobs"][0] = nullptr;
+    out["top_logprobs"][0] = nullptr;
+  }
+
+  void append(Json& out, const OutputToken& t, Choice& c) const {
+    tokens_.append_completion_entry(out, t, c.offset);
+    for (const char b : tokens_.text(t.id)) c.offset += (b & 0xC0) != 0x80;
+  }
+
+  // The logprobs of a piece's tokens, with the place of each in the text.
+  Json logprobs_of(Piece& p, Choice& c) const {
+    Json out = TokenText::empty_completion_logprobs();
+    if (!c.begun && !prompts_.empty())
+      append_prompt(out, prompts_[p.choice / static_cast<size_t>(n_)], p.prompt_logprobs, c);
+    for (const OutputToken& t : p.tokens) append(out, t, c);
     return out;
   }
 
   void take(Piece&& p) {
     Choice& c = choices_[p.choice];
+    if (drops_output_) {
+      p.text.clear();
+      p.tokens.clear();
+    }
     if (!c.begun) p.text.insert(0, echo_of(p.choice));
-    c.begun = true;
     Json logprobs = logprobs_ ? logprobs_of(p, c) : Json();
+    c.begun = true;
     Json ids = Json::array();
     if (return_ids_)
       for (const OutputToken& t : p.tokens) ids.push_back(t.id);
@@ -163,7 +187,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
   void end(const Usage& u, const std::string& error) {
     call_->note_usage(u.prompt_tokens, u.completion_tokens);
     if (!error.empty()) return call_->error(ApiError(500, error));
-    const Json usage = usage_json(u.prompt_tokens, u.completion_tokens);
+    const Json usage = usage_json(u);
     Json all = frame();
     if (stream_.stream) {
       if (stream_.include_usage) {
@@ -188,9 +212,10 @@ class Completion : public std::enable_shared_from_this<Completion> {
   const std::string id_ = random_id("cmpl-");
   const int64_t created_ = unix_time();
   StreamFields stream_;
-  bool logprobs_ = false, return_ids_ = false;
+  bool logprobs_ = false, return_ids_ = false, drops_output_ = false;
   int64_t n_ = 1;
-  std::vector<std::string> echo_;  // of each prompt
+  std::vector<std::string> echo_;              // of each prompt
+  std::vector<std::vector<int32_t>> prompts_;  // when their log-probabilities are asked for
   std::vector<Choice> choices_;
 };
 
@@ -206,10 +231,11 @@ StreamFields read_stream(const Fields& fields) {
   return s;
 }
 
-Json usage_json(int64_t prompt_tokens, int64_t completion_tokens) {
-  return {{"prompt_tokens", prompt_tokens},
-          {"completion_tokens", completion_tokens},
-          {"total_tokens", prompt_tokens + completion_tokens}};
+Json usage_json(const Usage& u) {
+  return {{"prompt_tokens", u.prompt_tokens},
+          {"completion_tokens", u.completion_tokens},
+          {"total_tokens", u.prompt_tokens + u.completion_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", u.cached_tokens}}}};
 }
 
 void post_completions(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call) {

@@ -22,7 +22,8 @@ std::string_view page_html();
 // Messages in the form that templates expect (contents are strings), rendered and encoded.
 std::vector<int32_t> chat_prompt(EngineRoom& room, const Json& messages);
 
-Json usage_json(int64_t prompt_tokens, int64_t completion_tokens);
+struct Usage;
+Json usage_json(const Usage& usage);
 // stream and stream_options of a body.
 struct StreamFields {
   bool stream = false, include_usage = false;

@@ -181,6 +181,41 @@ TEST_F(EndpointsTest, LogProbabilitiesInBothForms) {
   EXPECT_EQ(streamed, whole);
 }
 
+TEST_F(EndpointsTest, LogProbabilitiesOfThePrompt) {
+  const auto ids = tiny_->llm->tokenizer().encode("what was that, and who said it?");
+  Json body = {
+      {"prompt", ids}, {"max_tokens", 1}, {"temperature", 0}, {"logprobs", 1}, {"echo", true}};
+  const Json l = tiny_->ok("/v1/completions", body)["choices"][0]["logprobs"];
+  ASSERT_EQ(l["token_logprobs"].size(), ids.size() + 1);
+  EXPECT_TRUE(l["token_logprobs"][0].is_null());
+  // Each token of the prompt as an output of the tokens before it.
+  for (size_t i = 1; i < ids.size(); ++i) {
+    Json one = {{"prompt", std::vector<int32_t>(ids.begin(), ids.begin() + static_cast<long>(i))},
+                {"max_tokens", 1},
+                {"temperature", 0},
+                {"logprobs", 1},
+                {"logit_bias", {{std::to_string(ids[i]), 100}}}};
+    const Json o = tiny_->ok("/v1/completions", one)["choices"][0]["logprobs"];
+    EXPECT_NEAR(l["token_logprobs"][i], o["token_logprobs"][0], 1e-4) << i;
+  }
+  Json none = body;
+  none["max_tokens"] = 0;
+  const Json a = tiny_->ok("/v1/completions", none)["choices"][0];
+  EXPECT_EQ(a["logprobs"]["token_logprobs"].size(), ids.size());
+  EXPECT_EQ(a["text"], "what was that, and who said it?");
+  body["prompt"] = std::string(700, 'x');  // in several chunks
+  const Json b = tiny_->ok("/v1/completions", body);
+  EXPECT_EQ(b["choices"][0]["logprobs"]["tokens"].size(),
+            b["usage"]["prompt_tokens"].get<size_t>() + 1);
+}
+
+TEST_F(EndpointsTest, KnownPromptsAreCounted) {
+  const Json body = prompt(std::string(300, 'k') + " again", 2);
+  tiny_->ok("/v1/completions", body);
+  const Json usage = tiny_->ok("/v1/completions", body)["usage"];
+  EXPECT_GT(usage["prompt_tokens_details"]["cached_tokens"], 0);
+}
+
 TEST_F(EndpointsTest, ErrorsNameTheField) {
   struct Case {
     const char* path;

@@ -23,6 +23,7 @@ struct Scheduler::Entry {
   std::vector<int32_t> tokens;  // prompt and output
   int32_t computed = 0;         // of them, in the KV cache
   int32_t shared = 0;           // full blocks that the tree knows
+  int32_t reused = 0;           // tokens that it had when this started
   bool runs = false;            // in running_, not in waiting_
   BlockTable table;
 };
@@ -184,12 +185,13 @@ void Scheduler::run_prompts() {
 // Takes over the blocks of a known prefix. At least one token is left to compute.
 void Scheduler::start(Entry& e) {
   TOKAMAK_ASSERT(e.computed == 0 && e.table.tokens() == 0);
-  if (!options_.reuse_prefixes) return;
+  if (!options_.reuse_prefixes || e.request.whole_prompt) return;
   const auto most = std::span(e.tokens).first(e.tokens.size() - 1);
   const std::vector<int32_t> blocks = tree_.match(most, e.request.cache_salt);
   e.table.adopt(blocks);
   e.shared = static_cast<int32_t>(blocks.size());
   e.computed = e.shared * options_.block_size;
+  e.reused = e.computed;
 }
 
 void Scheduler::admit() {
@@ -237,6 +239,11 @@ void Scheduler::done(const Schedule& schedule, std::span<const int32_t> sampled)
     if (p.samples) e.tokens.push_back(token);
   }
   TOKAMAK_ASSERT(next == sampled.size());
+}
+
+int32_t Scheduler::reused(RequestId id) const {
+  const auto it = entries_.find(id);
+  return it == entries_.end() ? 0 : it->second->reused;
 }
 
 SchedulerStats Scheduler::stats() const {

@@ -42,6 +42,7 @@ struct SchedulerRequest {
   int32_t priority = 0;            // higher ones start first and give way last
   uint64_t cache_salt = 0;         // blocks are shared among equal salts alone
   std::optional<double> deadline;  // on the caller's clock
+  bool whole_prompt = false;       // nothing of it is taken from the prefix tree
 };
 
 // A request's part of a step: tokens[begin, begin + count) of its prompt and output. The last part
@@ -85,6 +86,8 @@ class Scheduler {
   // A request made all its tokens.
   bool finished(RequestId id) const;
   std::span<const int32_t> output(RequestId id) const;
+  // Tokens of its prompt that the prefix tree had when it last started.
+  int32_t reused(RequestId id) const;
 
   SchedulerStats stats() const;
   PrefixTree& prefixes() { return tree_; }
