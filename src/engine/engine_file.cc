@@ -136,7 +136,8 @@ EngineFile EngineFile::open(const std::filesystem::path& path) {
 
 std::span<const std::byte> EngineFile::weight(size_t i) const {
   const PlanWeight& w = plan_.weights.at(i);
-  TOKAMAK_ASSERT(plan_.random_weights == 0);
+  if (plan_.random_weights != 0)
+    fail("'{}' holds no weights: they are random, made when it is opened to run", path().string());
   return file_->slice(weights_offset_ + w.offset, w.bytes, "weight");
 }
 

@@ -27,7 +27,7 @@ class EngineFile {
   // For a session that runs the plan otherwise than it was built; weights and values stay.
   Plan& plan() { return plan_; }
   uint64_t weights_offset() const { return weights_offset_; }
-  // Packed bytes of plan().weights[i]; not of a plan with random weights.
+  // Packed bytes of plan().weights[i]; Error where the plan has random weights.
   std::span<const std::byte> weight(size_t i) const;
   // Reads the whole section (open() does not): Error when it is not what was written.
   void verify_weights() const;

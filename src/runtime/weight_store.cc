@@ -62,6 +62,16 @@ void WeightStore::check(size_t i) const {
         engine_.path().string(), w.names[0], w.layout, w.bytes);
 }
 
+// The plan of an engine without weights may claim any size and layout.
+size_t WeightStore::bytes_in(const PlanWeight& w, const std::string& layout) const {
+  if (w.shape.size() < 2) return plain_bytes(w);
+  const WeightLayout* l = backend_.layout(layout);
+  if (!l || !l->supports(w.dtype, shape_of(w)))
+    fail("'{}': weight '{}' ({}{}) cannot be stored in layout '{}' here; build the engine again",
+         engine_.path().string(), w.names[0], name(w.dtype), shape_of(w).str(), layout);
+  return l->packed_bytes(w.dtype, shape_of(w));
+}
+
 void WeightStore::want(int32_t weight, const std::string& layout) {
   TOKAMAK_ASSERT(!memory_);
   const auto [it, added] = places_.try_emplace({weight, layout});
@@ -69,8 +79,7 @@ void WeightStore::want(int32_t weight, const std::string& layout) {
   const PlanWeight& w = plan().weights.at(weight);
   Place& p = it->second;
   p.in_place = !copy_ && layout == w.layout;
-  p.bytes =
-      layout == w.layout ? w.bytes : backend_.layout(layout)->packed_bytes(w.dtype, shape_of(w));
+  p.bytes = bytes_in(w, layout);
 }
 
 int64_t WeightStore::bytes() const {
@@ -156,75 +165,58 @@ void WeightStore::make_plain() {
   });
 }
 
-// The rest, in batches that a little host memory holds.
+// The rest, in batches that a little host memory holds; it is used again and again.
 void WeightStore::convert_all() {
-  Conversions batch;
-  size_t bytes = 0;
-  for (auto& [key, p] : places_) {
-    if (p.in_place ||
-        (generated() ? is_plain(key) : key.second == plan().weights[key.first].layout))
-      continue;
-    const size_t more = plain_bytes(plan().weights[key.first]) + p.bytes;
-    if (!batch.empty() && bytes + more > kBatchBytes) {
-      convert(batch);
-      batch.clear();
-      bytes = 0;
-    }
-    batch.emplace_back(&key, &p);
-    bytes += more;
+  std::vector<Batch> batches(1);
+  size_t most = 0;
+  for (const auto& [key, p] : places_) {
+    const PlanWeight& w = plan().weights[key.first];
+    if (p.in_place || (generated() ? is_plain(key) : key.second == w.layout)) continue;
+    const size_t plain = generated() || w.layout != "plain" ? align(plain_bytes(w), kAlign) : 0;
+    const size_t packed = backend_.in_host_memory() ? 0 : align(p.bytes, kAlign);
+    if (batches.back().bytes + plain + packed > kBatchBytes && batches.back().bytes > 0)
+      batches.emplace_back();
+    Batch& b = batches.back();
+    b.weights.emplace_back(&key, &p);
+    b.plain.push_back(b.bytes);
+    b.packed.push_back(b.bytes + plain);
+    b.bytes += plain + packed;
+    most = std::max(most, b.bytes);
   }
-  if (!batch.empty()) convert(batch);
+  const auto memory = std::make_unique_for_overwrite<std::byte[]>(most);
+  for (const Batch& b : batches) convert(b, memory.get());
 }
 
-void WeightStore::convert(const Conversions& batch) {
-  struct Job {
-    const PlanWeight* weight;
-    std::vector<std::byte> buffer, packed;  // packed: where device memory is not the host's
-    TensorView plain;
-    std::byte* to;
-  };
+void WeightStore::convert(const Batch& batch, std::byte* memory) {
   RandomWeights random(std::max<uint64_t>(plan().random_weights, 1));
-  std::vector<Job> jobs(batch.size());
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    const auto& [key, place] = batch[i];
-    Job& job = jobs[i];
-    job.weight = &plan().weights[key->first];
-    job.to = memory_.get() + place->offset;
-    if (generated()) random.prepare(*job.weight);
-  }
-  for_each(backend_, jobs.size(), [&](size_t i) {
-    Job& job = jobs[i];
-    const PlanWeight& w = *job.weight;
-    const auto index = static_cast<size_t>(batch[i].first->first);
-    if (!backend_.in_host_memory()) {
-      job.packed.resize(batch[i].second->bytes);
-      job.to = job.packed.data();
-    }
-    job.plain = {w.dtype, shape_of(w), nullptr};
-    if (!generated() && w.layout == "plain") {
-      job.plain.data = engine_.weight(index).data();
+  if (generated())
+    for (const auto& [key, place] : batch.weights) random.prepare(plan().weights[key->first]);
+  std::vector<TensorView> plain(batch.weights.size());
+  for_each(backend_, plain.size(), [&](size_t i) {
+    const auto index = static_cast<size_t>(batch.weights[i].first->first);
+    const PlanWeight& w = plan().weights[index];
+    std::byte* to = memory + batch.plain[i];
+    plain[i] = {w.dtype, shape_of(w), to};
+    if (generated()) return random.write_rows(w, 0, RandomWeights::rows(w), to);
+    const auto stored = engine_.weight(index);
+    if (w.layout == "plain") {
+      plain[i].data = stored.data();
       return;
     }
-    job.buffer.resize(job.plain.bytes());
-    job.plain.data = job.buffer.data();
-    if (generated()) {
-      random.write_rows(w, 0, RandomWeights::rows(w), job.buffer.data());
-      return;
-    }
-    stored_[index]->unpack(w.dtype, job.plain.shape, engine_.weight(index).data(),
-                           job.buffer.data());
-    engine_.file().release(engine_.weight(index));
+    stored_[index]->unpack(w.dtype, plain[i].shape, stored.data(), to);
+    engine_.file().release(stored);
   });
   std::vector<Piece> pieces;
   std::vector<const std::byte*> from;
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    const auto& [key, place] = batch[i];
-    Job& job = jobs[i];
-    pack_rows(backend_, *backend_.layout(key->second), job.plain, job.to, 0, job.plain.shape[0]);
-    job.buffer = {};
-    for (const auto& [begin, finish] : parts(job.packed.size(), kPieceBytes)) {
-      pieces.push_back({memory_.get() + place->offset + begin, finish - begin});
-      from.push_back(job.packed.data() + begin);
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const auto& [key, place] = batch.weights[i];
+    std::byte* device = memory_.get() + place->offset;
+    std::byte* to = backend_.in_host_memory() ? device : memory + batch.packed[i];
+    pack_rows(backend_, *backend_.layout(key->second), plain[i], to, 0, plain[i].shape[0]);
+    if (to == device) continue;
+    for (const auto& [begin, end] : parts(place->bytes, kPieceBytes)) {
+      pieces.push_back({device + begin, end - begin});
+      from.push_back(to + begin);
     }
   }
   backend_.fill(pieces,

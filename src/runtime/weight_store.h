@@ -36,16 +36,23 @@ class WeightStore {
     bool in_place = false;
   };
   using Key = std::pair<int32_t, std::string>;
-  using Conversions = std::vector<std::pair<const Key*, Place*>>;
+  // Weights that are packed anew together, with the host memory that this takes: plain, then
+  // packed.
+  struct Batch {
+    std::vector<std::pair<const Key*, const Place*>> weights;
+    std::vector<size_t> plain, packed;  // where in memory
+    size_t bytes = 0;
+  };
 
   bool generated() const { return plan().random_weights != 0; }
   const Plan& plan() const { return std::as_const(engine_).plan(); }
   void check(size_t weight) const;
+  size_t bytes_in(const PlanWeight& weight, const std::string& layout) const;
   bool is_plain(const Key& key) const;
   void copy_stored();
   void make_plain();
   void convert_all();
-  void convert(const Conversions& batch);
+  void convert(const Batch& batch, std::byte* memory);
 
   Backend& backend_;
   EngineFile& engine_;

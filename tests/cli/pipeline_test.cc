@@ -69,6 +69,28 @@ TEST_F(Pipeline, ConvertBuildRunAndEveryStageGiveTheSameTokens) {
   EXPECT_EQ(greedy("--model", data("llama").string(), "5,9,77,3", path("c")), engine);
 }
 
+// Where no GPU is: an engine for one is built by estimates, and a CPU runs it, too.
+TEST_F(Pipeline, AnEngineForAGpuIsBuiltWithoutOneAndRunsOnTheCpu) {
+  const auto library = std::filesystem::path(TOKAMAK_BINARY).parent_path() / "libtokamak_cuda.so";
+  if (!std::filesystem::exists(library)) GTEST_SKIP() << "this build has no CUDA backend";
+  const std::vector<std::string> no_gpu = {"CUDA_VISIBLE_DEVICES="};
+  ASSERT_EQ(convert("llama", {"--dtype", "float32"}).code, 0);
+  ASSERT_EQ(build().code, 0);
+  const auto want = greedy("--engine-dir", path("engine"), "5,9,77,3", path("a"));
+  const std::vector<std::string> args = {
+      "build", "--checkpoint_dir", path("ckpt"), "--output_dir", path("gpu"), "--device", "cuda"};
+  const Outcome tuned = tokamak_cli(args, {}, no_gpu);
+  expect_refused(tuned, "--no_tuning builds an engine without a GPU");
+  std::vector<std::string> untuned = args;
+  untuned.push_back("--no_tuning");
+  const Outcome built = tokamak_cli(untuned, {}, no_gpu);
+  ASSERT_EQ(built.code, 0) << built.err;
+  EXPECT_THAT(built.err, HasSubstr("will be tuned where it is opened"));
+  const Json config = Json::parse(test::file_text(path("gpu") + "/config.json"));
+  EXPECT_THAT(config.dump(), HasSubstr("sm_90"));
+  EXPECT_EQ(greedy("--engine-dir", path("gpu"), "5,9,77,3", path("b")), want);
+}
+
 TEST_F(Pipeline, AnEngineOfOneLevelAnswersTheSameOnEveryOther) {
   ASSERT_EQ(convert("qwen3", {"--dtype", "float32"}).code, 0);
   const Outcome devices = tokamak_cli({"devices", "--json"});
