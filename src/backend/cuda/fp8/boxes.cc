@@ -1,17 +1,12 @@
 #include "backend/cuda/fp8/boxes.h"
 
-#include "backend/cuda/check.h"
+#include "base/error.h"
 
 namespace tokamak {
 
-BoxMaps::BoxMaps() {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-  TOKAMAK_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                cudaEnableDefault, &found));
-  if (found != cudaDriverEntryPointSuccess || function == nullptr)
+BoxMaps::BoxMaps() : encode_(cuda::tensor_map_encoder()) {
+  if (encode_ == nullptr)
     fail("the NVIDIA driver has no cuTensorMapEncodeTiled: one of CUDA 12 or later is needed");
-  encode_ = reinterpret_cast<decltype(encode_)>(function);
 }
 
 CUtensorMap BoxMaps::units(const void* data, DType t, int64_t rows, int64_t width, int64_t stride,

@@ -1,7 +1,6 @@
 // Matrices in units of columns as the copy engine takes them for kernels/f8_stream.h.
 #pragma once
-#include <cuda.h>
-
+#include "backend/cuda/kernels/tensor_map.h"
 #include "base/dtype.h"
 
 namespace tokamak {
@@ -16,7 +15,7 @@ class BoxMaps {
                     int columns, int box_rows, int box_units) const;
 
  private:
-  decltype(&cuTensorMapEncodeTiled) encode_ = nullptr;
+  cuda::TensorMapEncoder encode_;
 };
 
 }  // namespace tokamak

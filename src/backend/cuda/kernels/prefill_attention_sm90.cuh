@@ -9,6 +9,7 @@
 #include "backend/cuda/kernels/attention_wgmma.cuh"
 #include "backend/cuda/kernels/decode_attention.h"
 #include "backend/cuda/kernels/prefill_attention.h"
+#include "backend/cuda/kernels/tensor_map.h"
 
 namespace tokamak::cuda {
 namespace {
@@ -564,17 +565,6 @@ __global__ __launch_bounds__(kThreads,
 #endif
 }
 
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
-                            const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
-                            CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
-                            CUtensorMapFloatOOBfill);
-Encode encode() {
-  void* f = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000, cudaEnableDefault, &found);
-  return found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(f) : nullptr;
-}
-
 template <int D>
 bool make_map(CUtensorMap& map, const void* data, bool bf16, const uint64_t (&size)[D],
               const uint64_t (&stride)[D - 1], const uint32_t (&box)[D]) {
@@ -582,7 +572,7 @@ bool make_map(CUtensorMap& map, const void* data, bool bf16, const uint64_t (&si
   cuuint32_t boxes[D], steps[D];
   for (int i = 0; i < D; ++i) sizes[i] = size[i], boxes[i] = box[i], steps[i] = 1;
   for (int i = 0; i + 1 < D; ++i) strides[i] = stride[i];
-  const Encode f = encode();
+  const TensorMapEncoder f = tensor_map_encoder();
   return f != nullptr &&
          f(&map, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, D,
            const_cast<void*>(data), sizes, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,

@@ -2,18 +2,13 @@
 
 #include <fmt/ranges.h>
 
-#include "backend/cuda/check.h"
+#include "base/error.h"
 
 namespace tokamak {
 
-TensorMaps::TensorMaps() {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-  TOKAMAK_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                cudaEnableDefault, &found));
-  if (found != cudaDriverEntryPointSuccess || function == nullptr)
+TensorMaps::TensorMaps() : encode_(cuda::tensor_map_encoder()) {
+  if (encode_ == nullptr)
     fail("the NVIDIA driver has no cuTensorMapEncodeTiled: one of CUDA 12 or later is needed");
-  encode_ = reinterpret_cast<decltype(encode_)>(function);
 }
 
 CUtensorMap TensorMaps::rows(const void* data, DType t, int64_t n, int64_t k) const {

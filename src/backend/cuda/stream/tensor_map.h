@@ -1,9 +1,8 @@
 // Matrices as the copy engine sees them.
 #pragma once
-#include <cuda.h>
-
 #include <span>
 
+#include "backend/cuda/kernels/tensor_map.h"
 #include "base/dtype.h"
 
 namespace tokamak {
@@ -24,7 +23,7 @@ class TensorMaps {
  private:
   CUtensorMap encode(const void* data, DType t, std::span<const cuuint64_t> sizes,
                      std::span<const cuuint64_t> strides, std::span<const cuuint32_t> box) const;
-  decltype(&cuTensorMapEncodeTiled) encode_ = nullptr;
+  cuda::TensorMapEncoder encode_;
 };
 
 }  // namespace tokamak
