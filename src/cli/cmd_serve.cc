@@ -38,6 +38,7 @@ int run_server(ServeCommand& o) {
   std::signal(SIGPIPE, SIG_IGN);
 
   o.serve.kv_cache_tokens = o.model.llm.kv_cache_tokens;
+  o.serve.executor.max_num_tokens = o.model.llm.max_num_tokens;
   o.serve.log_json = o.log_format == "json";
   if (const char* key = std::getenv("TOKAMAK_API_KEY"); key && *key)
     o.serve.api_keys.emplace_back(key);

@@ -14,6 +14,9 @@ namespace {
 
 // KV cache of a device whose memory grows (CPU): for this many tokens unless told otherwise.
 constexpr int64_t kDefaultKvTokens = 32768;
+// Tokens of a CPU's step unless told otherwise: longer pieces of prompts are a little faster, but
+// all who are reading their answers wait for them.
+constexpr int64_t kDefaultStepTokens = 128;
 
 std::string name_of(const std::string& given, const std::string& path) {
   if (!given.empty()) return given;
@@ -30,6 +33,8 @@ ExecutorOptions executor_options(LLM& llm, const ServeOptions& o) {
   const BuildLimits& limits = session.config().limits;
   if (e.max_batch_size <= 0) e.max_batch_size = std::max<int64_t>(limits.max_batch_size, 64);
   e.max_batch_size = std::min(e.max_batch_size, session.max_num_tokens());
+  if (e.max_num_tokens <= 0 && session.backend().in_host_memory())
+    e.max_num_tokens = std::max(kDefaultStepTokens, e.max_batch_size);
   e.max_queue_size = 0;  // EngineRoom::admit
   if (session.kv_pool().size() == 0) {
     const int64_t all = e.max_batch_size * limits.max_seq_len;
