@@ -35,8 +35,8 @@ struct LLMOptions {
   // Logits of a sequence do not depend on others of the batch, on chunks or on workers, bit for
   // bit; at some cost in speed.
   bool deterministic = false;
-  int64_t max_num_tokens = 0;       // tokens of one step; 0: the engine's limit
-  std::string weights = "auto";     // map the engine file, copy it into huge pages, or auto
+  int64_t max_num_tokens = 0;    // tokens of one step; 0: the engine's limit
+  std::string weights = "auto";  // map the engine file, copy it into huge pages, or auto
   // Room in the KV cache; 0: as much as the requests need, on a GPU this part of the memory that
   // weights and activations leave.
   int64_t kv_cache_tokens = 0;

@@ -4,9 +4,10 @@
 // [tokens, n]:  y = activation(x · weight_aᵀ) * (x · weight_bᵀ).
 // Weights may be of any float or block format; the arithmetic is at least float32 accumulation.
 // activation_bits 8 allows tactics to round activations to int8 (per token, or per 32 inputs where
-// the weight's groups need it: faster, costs accuracy), for f8_row weights to f8e4m3 per token; otherwise they keep bfloat16 for bfloat16
-// and quantized weights on AMX, 15 bits or more elsewhere. deterministic: a token's result does not
-// depend on the other tokens of the step, on their number, or on the number of workers.
+// the weight's groups need it: faster, costs accuracy), for f8_row weights to f8e4m3 per token;
+// otherwise they keep bfloat16 for bfloat16 and quantized weights on AMX, 15 bits or more
+// elsewhere. deterministic: a token's result does not depend on the other tokens of the step, on
+// their number, or on the number of workers.
 #pragma once
 #include "ops/activation.h"
 #include "ops/attrs.h"
