@@ -66,12 +66,13 @@ constexpr std::string_view kCjkKana = "[一-龥぀-ゟ゠-ヿ]+";
   R"~(| ?[\p{P}\p{S}]+)~"
 constexpr std::string_view kDeepSeek3 = DEEPSEEK3_WORDS R"~([\r\n]*|)~" SPACES;
 constexpr std::string_view kSpark = DEEPSEEK3_WORDS R"~(|[\r\n]|\s+(?!\S)|\s+)~";
+// The formatter breaks these lines anew each time.
+// clang-format off
 constexpr std::string_view kDeepSeekLetters =
     "\\s?"
     "[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-"
     "ჅᎠ-"
-    "Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-"
-    "ᾼιῂ-"
+    "Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-"
     "ῄῆ-"
     "ῌῐ-"
     "ΐῖ-"
@@ -84,6 +85,7 @@ constexpr std::string_view kDeepSeekLetters =
     "𑣟𞤀-"
     "𞥃]"
     "+";
+// clang-format on
 constexpr std::string_view kDeepSeekPunctuation = "\\s?[!-/:-~！-／：-～‘-‟　-。]+";
 constexpr std::string_view kAfmoeScripts =
     "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-"
