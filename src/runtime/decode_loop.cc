@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <cstring>
 
+#include "runtime/device_arrays.h"
 #include "runtime/device_chooser.h"
 
 namespace tokamak {
@@ -21,8 +21,6 @@ int32_t context_bucket(int32_t context) {
   return (context + grain - 1) / grain * grain;
 }
 
-int32_t* ints(const Backend::Buffer& b) { return reinterpret_cast<int32_t*>(b.get()); }
-
 }  // namespace
 
 bool DecodeLoop::fits(int64_t rows) const {
@@ -30,9 +28,10 @@ bool DecodeLoop::fits(int64_t rows) const {
          rows <= session_.max_num_tokens() && !session_.is_observed();
 }
 
-// Buffers only grow.
+// Buffers only grow. Recordings hold their addresses: when any moves, all are made anew.
 void DecodeLoop::size_buffers(int64_t rows, int64_t history, int64_t outputs) {
   const bool more_rows = rows > rows_;
+  if (more_rows || history > history_stride_ || outputs > chosen_stride_) steps_.clear();
   rows_ = std::max(rows, rows_);
   if (more_rows || history > history_stride_) {
     history_stride_ = std::max(history, history_stride_ + history_stride_ / 2);
@@ -49,6 +48,7 @@ void DecodeLoop::size_buffers(int64_t rows, int64_t history, int64_t outputs) {
   const size_t workspace =
       backend_.sampler()->workspace_bytes(static_cast<int32_t>(rows_), session_.vocab_size());
   if (workspace > workspace_bytes_) {
+    steps_.clear();
     workspace_ = backend_.allocate(workspace);
     workspace_bytes_ = workspace;
   }
@@ -66,13 +66,9 @@ void DecodeLoop::fill(std::span<const DecodeRow> rows, const Session::DecodeInpu
     plain_ = plain_ && is_plain(rows[i].sampling);
   }
   for (const DecodeRow& r : rows) lengths.push_back(static_cast<int32_t>(r.prompt.size()));
-  const auto put = [&](const Backend::Buffer& to, const auto& from) {
-    backend_.copy_in(to.get(), reinterpret_cast<const std::byte*>(from.data()),
-                     from.size() * sizeof(from[0]));
-  };
-  put(history_, history);
-  put(lengths_, lengths);
-  put(params_, params);
+  upload(backend_, history_, history);
+  upload(backend_, lengths_, lengths);
+  upload(backend_, params_, params);
   std::fill_n(ints(chosen_), rows_ * chosen_stride_, kNotChosenYet);
   step_.rows = static_cast<int32_t>(rows.size());
   step_.vocab = session_.vocab_size();
@@ -89,17 +85,10 @@ void DecodeLoop::fill(std::span<const DecodeRow> rows, const Session::DecodeInpu
   step_.chosen_stride = chosen_stride_;
 }
 
-// A recording holds addresses; when any has moved, all are made anew.
 void DecodeLoop::forget_when_moved() {
-  std::vector<const void*> places = session_.decode_places();
-  for (const void* p :
-       {static_cast<const void*>(history_.get()), static_cast<const void*>(lengths_.get()),
-        static_cast<const void*>(params_.get()), static_cast<const void*>(workspace_.get()),
-        static_cast<const void*>(chosen_.get())})
-    places.push_back(p);
-  if (places == places_ && steps_.size() < kMostRecordings) return;
+  if (session_.memory_version() == memory_version_ && steps_.size() < kMostRecordings) return;
   steps_.clear();
-  places_ = std::move(places);
+  memory_version_ = session_.memory_version();
 }
 
 // The first step of its kind runs directly, which loads its kernels; the second is recorded.

@@ -57,7 +57,7 @@ class DecodeLoop {
   std::vector<bool> ended_;
   size_t active_ = 0;
   std::map<Key, Step> steps_;
-  std::vector<const void*> places_;  // that the recordings point at
+  uint64_t memory_version_ = 0;  // of the session, when they were recorded
 };
 
 }  // namespace tokamak

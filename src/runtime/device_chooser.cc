@@ -3,14 +3,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "runtime/device_arrays.h"
 
 namespace tokamak {
-namespace {
-
-int32_t* ints(const Backend::Buffer& b) { return reinterpret_cast<int32_t*>(b.get()); }
-
-}  // namespace
-
 void check_choice(int32_t token, int64_t output) {
   if (token == kNanLogits) fail("the model produced NaN logits for output token {}", output);
   if (token == kInfiniteLogits)
@@ -37,47 +32,44 @@ void DeviceChooser::size_buffers(int64_t rows, int64_t outputs, int64_t vocab) {
 }
 
 // A row's history is empty but for its length: that numbers the draws.
-std::span<const int32_t> DeviceChooser::choose(std::span<const Row> rows, const float* logits,
-                                               int64_t vocab) {
+void DeviceChooser::prepare(std::span<const Row> rows, int64_t vocab) {
   const auto count = static_cast<int64_t>(rows.size());
   int64_t outputs = 0;
-  bool plain = true;
   std::vector<RowSampling> params;
   std::vector<int32_t> numbers(rows.size() * 5);  // lengths, prompts, then inputs nobody reads
+  plain_ = true;
+  outputs_of_.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     TOKAMAK_ASSERT(!needs_history(rows[i].sampling));
     outputs = std::max<int64_t>(outputs, rows[i].output + 1);
-    plain = plain && is_plain(rows[i].sampling);
+    plain_ = plain_ && is_plain(rows[i].sampling);
     params.push_back(rows[i].sampling);
     numbers[i] = rows[i].output;
+    outputs_of_.push_back(rows[i].output);
   }
   size_buffers(count, outputs, vocab);
-  const auto put = [&](const Backend::Buffer& to, const auto& from) {
-    backend_.copy_in(to.get(), reinterpret_cast<const std::byte*>(from.data()),
-                     from.size() * sizeof(from[0]));
-  };
-  put(params_, params);
-  put(numbers_, numbers);
-  DecodeRows step;
-  step.rows = static_cast<int32_t>(count);
-  step.vocab = vocab;
-  step.logits = logits;
-  step.params = reinterpret_cast<const RowSampling*>(params_.get());
-  step.history = ints(history_);
-  step.history_len = ints(numbers_);
-  step.prompt_len = ints(numbers_) + count;
-  step.history_stride = step.chosen_stride = outputs_;
-  step.token_ids = ints(numbers_) + 2 * count;
-  step.positions = ints(numbers_) + 3 * count;
-  step.context_len = ints(numbers_) + 4 * count;
-  step.chosen = ints(chosen_);
-  for (int64_t i = 0; i < count; ++i)
-    step.chosen[i * outputs_ + rows[static_cast<size_t>(i)].output] = kNotChosenYet;
-  backend_.sampler()->choose(step, plain, workspace_.get());
+  upload(backend_, params_, params);
+  upload(backend_, numbers_, numbers);
+  step_.rows = static_cast<int32_t>(count);
+  step_.vocab = vocab;
+  step_.params = reinterpret_cast<const RowSampling*>(params_.get());
+  step_.history = ints(history_);
+  step_.history_len = ints(numbers_);
+  step_.prompt_len = ints(numbers_) + count;
+  step_.history_stride = step_.chosen_stride = outputs_;
+  step_.token_ids = ints(numbers_) + 2 * count;
+  step_.positions = ints(numbers_) + 3 * count;
+  step_.context_len = ints(numbers_) + 4 * count;
+  step_.chosen = ints(chosen_);
+  for (int64_t i = 0; i < count; ++i) slot(i) = kNotChosenYet;
+}
+
+std::span<const int32_t> DeviceChooser::choose(const float* logits) {
+  step_.logits = logits;
+  backend_.sampler()->choose(step_, plain_, workspace_.get());
   backend_.synchronize();
   tokens_.clear();
-  for (int64_t i = 0; i < count; ++i)
-    tokens_.push_back(step.chosen[i * outputs_ + rows[static_cast<size_t>(i)].output]);
+  for (int64_t i = 0; i < step_.rows; ++i) tokens_.push_back(slot(i));
   return tokens_;
 }
 

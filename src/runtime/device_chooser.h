@@ -19,17 +19,22 @@ class DeviceChooser {
     RowSampling sampling;  // without history
     int32_t output = 0;    // how many tokens the request has so far
   };
+  // Sends what the choice needs: before the step is enqueued, for sending waits for what is.
+  void prepare(std::span<const Row> rows, int64_t vocab);
   // Waits for the device. Tokens, or a ChoiceError, valid until the next call.
-  std::span<const int32_t> choose(std::span<const Row> rows, const float* logits, int64_t vocab);
+  std::span<const int32_t> choose(const float* logits);
 
  private:
   void size_buffers(int64_t rows, int64_t outputs, int64_t vocab);
+  int32_t& slot(int64_t row) { return step_.chosen[row * step_.chosen_stride + outputs_of_[row]]; }
 
   Backend& backend_;
   int64_t rows_ = 0, outputs_ = 0;
   size_t workspace_bytes_ = 0;
   Backend::Buffer params_, numbers_, history_, workspace_, chosen_;
-  std::vector<int32_t> tokens_;
+  DecodeRows step_;
+  bool plain_ = false;
+  std::vector<int32_t> outputs_of_, tokens_;  // per row
 };
 
 }  // namespace tokamak

@@ -47,10 +47,10 @@ SchedulerOptions scheduler_options(const ExecutorOptions& o, const Session& sess
 }
 
 // Room in the KV cache is what the scheduler shares out: it does not grow.
-BlockPool& fixed_pool(Session& session, int64_t max_batch_size) {
+Scheduler make_scheduler(const SchedulerOptions& o, Session& session) {
   if (session.kv_pool().size() == 0)
-    session.reserve(max_batch_size * session.config().limits.max_seq_len, max_batch_size);
-  return session.kv_pool();
+    session.reserve(o.max_batch_size * session.config().limits.max_seq_len, o.max_batch_size);
+  return Scheduler(o, session.kv_pool());
 }
 
 bool stops(const SamplingParams& p, int32_t token) {
@@ -65,8 +65,7 @@ struct Executor::Impl {
   Impl(Session& session, const ExecutorOptions& options)
       : session(session),
         chooser(session.backend()),
-        scheduler(scheduler_options(options, session),
-                  fixed_pool(session, scheduler_options(options, session).max_batch_size)),
+        scheduler(make_scheduler(scheduler_options(options, session), session)),
         stepper([this] { step_loop(); }),
         deliverer([this] { deliver_loop(); }) {}
 
@@ -272,12 +271,12 @@ bool Executor::Impl::device_chooses(const Schedule& schedule,
 
 void Executor::Impl::run_on_device(std::span<const StepPart> parts, const Schedule& schedule,
                                    std::vector<Choice>& choices) {
-  const LogitRows logits = session.enqueue(parts);
   std::vector<DeviceChooser::Row> rows;
   for (size_t i = 0; i < choices.size(); ++i)
     if (schedule.parts[i].samples)
       rows.push_back({*choices[i].request->on_device, choices[i].request->made});
-  const std::span<const int32_t> tokens = chooser.choose(rows, logits.data, logits.vocab);
+  chooser.prepare(rows, session.vocab_size());
+  const std::span<const int32_t> tokens = chooser.choose(session.enqueue(parts).data);
   for (size_t i = 0, row = 0; i < choices.size(); ++i) {
     if (!schedule.parts[i].samples) continue;
     choices[i].token = tokens[row++];

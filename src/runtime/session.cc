@@ -92,7 +92,9 @@ MemoryNeed Session::memory() const {
 
 // Buffers only grow; the plan's memory follows the rows of logits.
 void Session::size_buffers(int64_t rows, int64_t sequences, int64_t stride) {
+  const std::pair table{step_.sequences(), step_.table_stride()};
   const bool moved = step_.resize(max_tokens_, sequences, stride, rows);
+  if (moved || table != std::pair{step_.sequences(), step_.table_stride()}) ++memory_version_;
   parts_.reserve(static_cast<size_t>(step_.sequences()));
   done_.resize(static_cast<size_t>(step_.sequences()));
   if (moved)
@@ -156,6 +158,7 @@ void Session::need_blocks(int64_t blocks) {
          (pool_.size() + missing) * size);
   kv_.grow(static_cast<int32_t>(pool_.size() + missing));
   pool_.grow(kv_.blocks());
+  ++memory_version_;
 }
 
 void Session::reserve(int64_t tokens, int64_t sequences) {

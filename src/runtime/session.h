@@ -129,8 +129,8 @@ class Session {
   // Enqueues one step; no sequence may be longer than max_context after it.
   void enqueue_decode(int32_t max_context);
   void close_decode();
-  // The addresses that an enqueued step depends on.
-  std::vector<const void*> decode_places() const;
+  // Changes whenever memory that an enqueued step depends on has moved or was laid out anew.
+  uint64_t memory_version() const { return memory_version_; }
   // Whether somebody wants to see each launch.
   bool is_observed() const { return debug_ || launch_hook_ || profile_; }
 
@@ -178,6 +178,7 @@ class Session {
   std::vector<std::optional<BlockTable>> sequences_;
   std::vector<int32_t> free_sequences_;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
+  uint64_t memory_version_ = 0;
 
   // The step's inputs (StepContext points here) and progress.
   StepInputs step_;

@@ -48,12 +48,4 @@ void Session::enqueue_decode(int32_t max_context) {
                    context_);
 }
 
-std::vector<const void*> Session::decode_places() const {
-  const KvView kv = kv_.view();
-  std::vector<const void*> places{context_.token_ids, context_.block_table, program_.workspace(),
-                                  program_.operand(plan().logits).data};
-  for (const KvLayerView& l : kv.layers) places.push_back(l.k);
-  return places;
-}
-
 }  // namespace tokamak

@@ -9,78 +9,14 @@
 #include <random>
 
 #include "runtime/generation.h"
+#include "runtime/sampling_backend.h"
 #include "runtime/tiny_model.h"
 
 namespace tokamak {
 namespace {
 
-int32_t likeliest(std::span<const float> logits) {
-  return static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
-}
-
-class GreedySampler final : public DeviceSampler {
- public:
-  size_t workspace_bytes(int32_t, int64_t) const override { return 64; }
-  void choose(const DecodeRows& r, bool plain, std::byte*) override {
-    EXPECT_TRUE(plain);
-    for (int32_t i = 0; i < r.rows; ++i) {
-      const int32_t token = likeliest({r.logits + i * r.vocab, static_cast<size_t>(r.vocab)});
-      r.history[i * r.history_stride + r.history_len[i]] = token;
-      r.chosen[i * r.chosen_stride + r.history_len[i] - r.prompt_len[i]] = token;
-      ++r.history_len[i];
-      r.token_ids[i] = token;
-      ++r.positions[i];
-      ++r.context_len[i];
-    }
-  }
-};
-
-class Recorded final : public Recording {
- public:
-  explicit Recorded(std::function<void()> work) : work(std::move(work)) {}
-  const std::function<void()> work;
-};
-
-// Everything as the CPU does it, and what a device adds.
-class SamplingBackend final : public Backend {
- public:
-  explicit SamplingBackend(Backend& cpu) : cpu_(cpu) {}
-  std::string_view name() const override { return cpu_.name(); }
-  const DeviceProperties& properties() const override { return cpu_.properties(); }
-  DeviceLimits measure_limits() override { return cpu_.measure_limits(); }
-  DType activation_dtype(DType t) const override { return cpu_.activation_dtype(t); }
-  std::span<const Tactic* const> tactics(Op op) const override { return cpu_.tactics(op); }
-  const WeightLayout* layout(std::string_view n) const override { return cpu_.layout(n); }
-  Buffer allocate(size_t bytes) override { return cpu_.allocate(bytes); }
-  void release(std::byte* p, size_t bytes) override { cpu_.release(p, bytes); }
-  void copy_in(std::byte* to, const std::byte* from, size_t n) override {
-    cpu_.copy_in(to, from, n);
-  }
-  bool in_host_memory() const override { return true; }
-  void copy_out(std::byte* to, const std::byte* from, size_t n) override {
-    cpu_.copy_out(to, from, n);
-  }
-  void run(std::span<const BoundLaunch> launches, std::byte* workspace, const StepContext& step,
-           std::span<double> times) override {
-    cpu_.run(launches, workspace, step, times);
-  }
-  void parallel(const std::function<void(int, int)>& fn) override { cpu_.parallel(fn); }
-  std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-    ++recorded;
-    return std::make_unique<Recorded>(work);
-  }
-  void replay(const Recording& r) override {
-    ++replayed;
-    static_cast<const Recorded&>(r).work();
-  }
-  DeviceSampler* sampler() override { return &sampler_; }
-
-  int recorded = 0, replayed = 0;
-
- private:
-  Backend& cpu_;
-  GreedySampler sampler_;
-};
+using testing::likeliest;
+using testing::SamplingBackend;
 
 class DecodeLoopTest : public ::testing::Test {
  protected:
@@ -156,6 +92,25 @@ TEST_F(DecodeLoopTest, GivesTheTokensOfSingleSteps) {
   EXPECT_GT(device.replayed, 0);
   EXPECT_LT(device.recorded, device.replayed);
   EXPECT_EQ(session.used_kv_blocks(), 0) << "blocks were not given back";
+}
+
+TEST_F(DecodeLoopTest, RecordsAnewWhenTheSessionsMemoryMoves) {
+  SamplingBackend device(*cpu_);
+  Session session(*engine_, device);
+  DecodeLoop loop(session);
+  const auto wanted = requests({{5, 20, 0}}, 12);
+  const auto tokens = run(session, loop, wanted, true)[0].tokens;
+  const int recorded = device.recorded;
+  EXPECT_EQ(run(session, loop, wanted, true)[0].tokens, tokens);
+  EXPECT_EQ(device.recorded, recorded) << "nothing has moved";
+  // More rows of logits than ever: the plan's memory is laid out anew.
+  const int32_t id = session.add_sequence();
+  const auto long_prompt = requests({{40, 0, 0}}, 13)[0].prompt;
+  const SequenceInput all{id, long_prompt, WantLogits::all};
+  session.step({&all, 1});
+  session.remove_sequence(id);
+  EXPECT_EQ(run(session, loop, wanted, true)[0].tokens, tokens);
+  EXPECT_GT(device.recorded, recorded);
 }
 
 TEST_F(DecodeLoopTest, SequencesKeepWhatWasTaken) {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "runtime/sampler.h"
+#include "runtime/sampling_backend.h"
 #include "runtime/session.h"
 #include "runtime/tiny_model.h"
 
@@ -118,6 +119,28 @@ TEST_F(ExecutorTest, EveryRequestGetsItsOwnTokens) {
   }
   EXPECT_GT(preemptions, 0);
   EXPECT_GT(reused, 100);
+}
+
+// Greedy requests on a device that chooses; one whose penalty needs the host brings its step there.
+TEST_F(ExecutorTest, TheDeviceChoosesWhereItCan) {
+  std::mt19937 random(21);
+  testing::SamplingBackend device(*backend_);
+  Session reference(*engine_, *backend_, session_options(0));
+  Session session(*engine_, device, session_options(4000));
+  Executor executor(session);
+  std::vector<uint64_t> ids;
+  std::vector<std::vector<int32_t>> expected;
+  for (int i = 0; i < 24; ++i) {
+    ExecutorRequest r = request(random);
+    r.params.temperature = 0;
+    r.params.repetition_penalty = i % 8 == 7 ? 1.2 : 1;
+    expected.push_back(alone(reference, r));
+    ids.push_back(executor.enqueue(r));
+  }
+  for (size_t i = 0; i < ids.size(); ++i)
+    EXPECT_EQ(executor.await(ids[i]).tokens, expected[i]) << "request " << i;
+  EXPECT_GT(device.choices(), 0);
+  EXPECT_EQ(executor.stats().kv_blocks_used, 0);
 }
 
 TEST_F(ExecutorTest, CancelledAndLateRequestsFreeTheirBlocks) {

@@ -6,20 +6,26 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "runtime/forwarding_backend.h"
 
 namespace tokamak::testing {
 
-class FakeDevice final : public Backend {
+// Made before the base that refers to it.
+struct OwnCpu {
+  std::unique_ptr<Backend> cpu = make_cpu_backend({.workers = 2, .isa = {}});
+};
+
+class FakeDevice final : private OwnCpu, public ForwardingBackend {
  public:
   explicit FakeDevice(size_t memory_bytes)
-      : cpu_(make_cpu_backend({.workers = 2, .isa = {}})), memory_(memory_bytes) {
-    properties_ = cpu_->properties();
+      : ForwardingBackend(*OwnCpu::cpu), memory_(memory_bytes) {
+    properties_ = to_.properties();
     properties_.name = "a fake device";
     properties_.isa = "fake";
     properties_.key = "fake";
     properties_.memory_bytes = memory_bytes;
     for (int op = 0; op < kOpCount; ++op)
-      for (const Tactic* t : cpu_->tactics(static_cast<Op>(op)))
+      for (const Tactic* t : to_.tactics(static_cast<Op>(op)))
         if (t->name().ends_with(".reference")) tactics_[static_cast<size_t>(op)].push_back(t);
   }
 
@@ -31,18 +37,18 @@ class FakeDevice final : public Backend {
     return tactics_[static_cast<size_t>(op)];
   }
   const WeightLayout* layout(std::string_view name) const override {
-    return name == "plain" ? cpu_->layout(name) : nullptr;
+    return name == "plain" ? to_.layout(name) : nullptr;
   }
 
   Buffer allocate(size_t bytes) override {
     if (use_.allocated + bytes > memory_) fail("the fake device has no {} bytes left", bytes);
     use_.allocated += bytes;
     use_.peak = std::max(use_.peak, use_.allocated);
-    return Buffer(cpu_->allocate(bytes).release(), Deleter{this, bytes});
+    return Buffer(to_.allocate(bytes).release(), Deleter{this, bytes});
   }
   void release(std::byte* p, size_t bytes) override {
     use_.allocated -= bytes;
-    cpu_->release(p, bytes);
+    to_.release(p, bytes);
   }
   std::optional<MemoryUse> memory_use() const override {
     MemoryUse use = use_;
@@ -50,20 +56,9 @@ class FakeDevice final : public Backend {
     use.free = memory_ - use_.allocated;
     return use;
   }
-  void copy_in(std::byte* device, const std::byte* host, size_t bytes) override {
-    cpu_->copy_in(device, host, bytes);
-  }
-  void copy_out(std::byte* host, const std::byte* device, size_t bytes) override {
-    cpu_->copy_out(host, device, bytes);
-  }
-  void run(std::span<const BoundLaunch> launches, std::byte* workspace, const StepContext& step,
-           std::span<double> times_us) override {
-    cpu_->run(launches, workspace, step, times_us);
-  }
-  void parallel(const std::function<void(int, int)>& fn) override { cpu_->parallel(fn); }
+  bool in_host_memory() const override { return false; }
 
  private:
-  std::unique_ptr<Backend> cpu_;
   const size_t memory_;
   DeviceProperties properties_;
   MemoryUse use_;
