@@ -3,20 +3,14 @@
 //   cuda_attention_bench                                      the table that the project quotes
 //   cuda_attention_bench --case 32x8x128:1:32768:0:f16        heads x KV heads x size : sequences :
 //                                                             context : tokens of a prompt : KV
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 #include <random>
 
-#include "backend/cuda_plugin.h"
 #include "backend/step_inputs.h"
-#include "base/error.h"
 #include "base/half.h"
+#include "cuda_bench.h"
 #include "ops/attention.h"
 
 namespace tokamak {
@@ -46,13 +40,9 @@ const std::vector<std::string> kTable = {
     "32x32x128:64:256:0:fp8",   "32x8x128:1:32768:0:fp8", "32x32x128:1:2048:2048:f16",
     "32x32x128:1:8192:8192:f16"};
 
-struct Options {
-  std::vector<std::string> cases;
-  std::string tactic;
+struct Options : CudaBenchOptions {
+  Options() { rounds = 15; }
   int32_t block_size = 32;
-  int rounds = 15;
-  double gb_s = 3090, tflop_s = 770;
-  bool deterministic = false;
 };
 
 class Bench {
@@ -119,20 +109,7 @@ class Bench {
       b.out = {{arena.get() + 2 * tokens_ * width, q}};
       launches.push_back(std::move(b));
     }
-    backend_.run(launches, workspace.get(), step_);
-    const auto graph = backend_.record([&] { backend_.enqueue(launches, workspace.get(), step_); });
-    std::vector<double> times;
-    for (int r = 0; r < o_.rounds + 3; ++r) {  // the first ones warm up
-      constexpr int kReplays = 4;
-      backend_.synchronize();
-      const auto start = std::chrono::steady_clock::now();
-      for (int i = 0; i < kReplays; ++i) backend_.replay(*graph);
-      backend_.synchronize();
-      const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
-      if (r >= 3) times.push_back(us.count() / layers_ / kReplays);
-    }
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
+    return median_launch_us(backend_, launches, workspace.get(), step_, o_.rounds, 4);
   }
 
  private:
@@ -209,11 +186,7 @@ void bench(const Options& o) {
       if (o.tactic.empty() ? reference : t->name() != o.tactic) continue;
       const double us = b.time(*t);
       if (us == 0) continue;
-      const double gb_s = b.bytes() / us / 1e3, tflop_s = b.flops() / us / 1e6;
-      fmt::print("{:18} {:28} {:9.2f} us  {:7.1f} GB/s ({:3.0f} %)  {:7.1f} TFLOP/s ({:3.0f} %)\n",
-                 t->name(), text, us, gb_s, 100 * gb_s / o.gb_s, tflop_s,
-                 100 * tflop_s / o.tflop_s);
-      std::fflush(stdout);
+      print_cuda_case(o, t->name(), text, us, b.bytes(), b.flops());
     }
   }
 }
@@ -224,19 +197,8 @@ void bench(const Options& o) {
 int main(int argc, char** argv) {
   tokamak::Options o;
   CLI::App app("Times attention on a CUDA device.");
-  app.add_option("--case", o.cases, "HEADSxKV_HEADSxSIZE:SEQUENCES:CONTEXT:TOKENS:KV");
-  app.add_option("--tactic", o.tactic, "By name; default: all but the reference");
+  add_cuda_bench_options(app, o, "HEADSxKV_HEADSxSIZE:SEQUENCES:CONTEXT:TOKENS:KV",
+                         "By name; default: all but the reference");
   app.add_option("--block", o.block_size, "Tokens of a KV block")->capture_default_str();
-  app.add_option("--rounds", o.rounds, "The median is told")->capture_default_str();
-  app.add_option("--gb_s", o.gb_s, "Read bandwidth to compare with")->capture_default_str();
-  app.add_option("--tflop_s", o.tflop_s, "Peak to compare with")->capture_default_str();
-  app.add_flag("--deterministic", o.deterministic, "As built with --deterministic");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    tokamak::bench(o);
-  } catch (const tokamak::Error& e) {
-    fmt::print(stderr, "{}\n", e.what());
-    return 1;
-  }
-  return 0;
+  return tokamak::run_cuda_bench(app, argc, argv, [&] { tokamak::bench(o); });
 }

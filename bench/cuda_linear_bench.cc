@@ -1,21 +1,13 @@
 // cuda_linear_bench: times the linear tactics of the CUDA backend. Each case is a recording of
 // launches whose weights together exceed the device's second cache, each waiting for the one
 // before.
-//   cuda_linear_bench                               the chosen tactic of a 7B model's matrices
-//   cuda_linear_bench --case 1x4096x4096:int4_g128:8 --all     matrices x outputs x inputs :
-//   weights
-//                                                   : tokens; every tactic. Two matrices:
-//                                                   linear_glu
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
+//   cuda_linear_bench            the chosen tactic of a 7B model's matrices
+//   cuda_linear_bench --case 1x4096x4096:int4_g128:8 --all
+//     matrices x outputs x inputs : weights : tokens; every tactic. Two matrices: linear_glu
 #include <random>
 
-#include "backend/cuda_plugin.h"
-#include "base/error.h"
 #include "base/half.h"
+#include "cuda_bench.h"
 #include "ops/linear.h"
 
 namespace tokamak {
@@ -26,12 +18,8 @@ constexpr const char* kShapes[] = {"1x12288x4096", "1x4096x4096", "2x11008x4096"
 constexpr const char* kWeights[] = {"f16", "int8_row", "int4_g128", "q4_0", "fp8"};
 constexpr int kTokens[] = {1, 8, 16, 32, 64, 128, 2048};
 
-struct Options {
-  std::vector<std::string> cases;
-  std::string tactic;
-  bool all = false, deterministic = false;
-  int rounds = 9;
-  double gb_s = 3090, tflop_s = 770;
+struct Options : CudaBenchOptions {
+  bool all = false;
 };
 
 struct Case {
@@ -97,19 +85,7 @@ double time(Backend& backend, const Tactic& tactic, const OpSignature& s, const 
       launches[i].in.push_back({weights.get() + one * i + matrix * static_cast<size_t>(m), 0});
     launches[i].out = {{y.get(), c.n}};
   }
-  backend.run(launches, workspace.get(), step);
-  const auto graph = backend.record([&] { backend.enqueue(launches, workspace.get(), step); });
-  std::vector<double> times;
-  for (int r = 0; r < rounds + 2; ++r) {  // the first ones warm up
-    backend.synchronize();
-    const auto start = std::chrono::steady_clock::now();
-    backend.replay(*graph);
-    backend.synchronize();
-    const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
-    if (r >= 2) times.push_back(us.count() / static_cast<double>(launches_count));
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  return median_launch_us(backend, launches, workspace.get(), step, rounds, 1);
 }
 
 void bench(const Options& o) {
@@ -129,11 +105,7 @@ void bench(const Options& o) {
       if (!t->supports(s) || t->name().ends_with(".reference")) continue;
       if (o.tactic.empty() ? !o.all && t != chosen : t->name() != o.tactic) continue;
       const double us = time(*backend, *t, s, c, o.rounds);
-      const double gb_s = cost_of.bytes / us / 1e3, tflop_s = cost_of.flops / us / 1e6;
-      fmt::print("{:30} {:26} {:9.2f} us  {:7.1f} GB/s ({:3.0f} %)  {:6.1f} TFLOP/s ({:3.0f} %)\n",
-                 t->name(), text, us, gb_s, 100 * gb_s / o.gb_s, tflop_s,
-                 100 * tflop_s / o.tflop_s);
-      std::fflush(stdout);
+      print_cuda_case(o, t->name(), text, us, cost_of.bytes, cost_of.flops);
     }
   }
 }
@@ -144,19 +116,8 @@ void bench(const Options& o) {
 int main(int argc, char** argv) {
   tokamak::Options o;
   CLI::App app("Times linear and linear_glu on a CUDA device.");
-  app.add_option("--case", o.cases, "MATRICESxOUTPUTSxINPUTS:WEIGHTS:TOKENS");
-  app.add_option("--tactic", o.tactic, "By name; default: the one chosen without tuning");
+  add_cuda_bench_options(app, o, "MATRICESxOUTPUTSxINPUTS:WEIGHTS:TOKENS",
+                         "By name; default: the one chosen without tuning");
   app.add_flag("--all", o.all, "Every tactic but the reference");
-  app.add_option("--rounds", o.rounds, "The median is told")->capture_default_str();
-  app.add_option("--gb_s", o.gb_s, "Read bandwidth to compare with")->capture_default_str();
-  app.add_option("--tflop_s", o.tflop_s, "Peak to compare with")->capture_default_str();
-  app.add_flag("--deterministic", o.deterministic, "As built with --deterministic");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    tokamak::bench(o);
-  } catch (const tokamak::Error& e) {
-    fmt::print(stderr, "{}\n", e.what());
-    return 1;
-  }
-  return 0;
+  return tokamak::run_cuda_bench(app, argc, argv, [&] { tokamak::bench(o); });
 }

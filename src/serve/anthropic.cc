@@ -38,14 +38,12 @@ class Message : public std::enable_shared_from_this<Message> {
     if (g.params.max_tokens == 0) f.wrong("max_tokens", "at least 1");
     stream_ = f.flag("stream");
     const auto prompt_tokens = static_cast<int64_t>(g.prompts[0].size());
-    Generation::run(
-        room_, std::move(g), call_->reply(),
-        [self = shared_from_this()](Piece&& p) { self->take(std::move(p)); },
-        [self = shared_from_this()](const Usage& u, const std::string& e) { self->end(u, e); });
+    Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
     if (stream_) begin(prompt_tokens);
   }
 
  private:
+  friend Generation;
   Json message(Json content, Json stop_reason, int64_t input, int64_t output) const {
     return {{"id", id_},
             {"type", "message"},

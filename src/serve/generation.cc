@@ -153,27 +153,25 @@ void Generation::count_end(const Choice& c, const std::string& reason) {
                       c.tokens, now_s() - arrival_s_, tpot);
 }
 
-void Generation::fail_all(const std::string& error) {
-  if (over_) return;
+// Ends what has not ended yet.
+void Generation::abandon(const std::string& reason) {
   over_ = true;
   for (Choice& c : choices_) {
     if (c.ended) continue;
     c.ended = true;
     if (c.started) room_.executor.cancel(c.id);
-    count_end(c, "error");
+    count_end(c, reason);
   }
+}
+
+void Generation::fail_all(const std::string& error) {
+  if (over_) return;
+  abandon("error");
   on_end_(usage_, error.empty() ? "the model failed" : error);
 }
 
 void Generation::cancel() {
-  if (over_) return;
-  over_ = true;
-  for (Choice& c : choices_) {
-    if (c.ended) continue;
-    c.ended = true;
-    if (c.started) room_.executor.cancel(c.id);
-    count_end(c, "abort");
-  }
+  if (!over_) abandon("abort");
 }
 
 }  // namespace tokamak::serve

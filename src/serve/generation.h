@@ -51,6 +51,14 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // Admits it (ApiError) and begins. Pieces come on the reply's strand until the client goes.
   static void run(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
                   OnPiece on_piece, OnEnd on_end);
+  // The same for a shared `to` with take(Piece&&) and end(usage, error), kept until the end.
+  template <typename T>
+  static void run(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
+                  std::shared_ptr<T> to) {
+    run(
+        room, std::move(request), std::move(reply), [to](Piece&& p) { to->take(std::move(p)); },
+        [to](const Usage& u, const std::string& error) { to->end(u, error); });
+  }
   ~Generation();
 
  private:
@@ -76,6 +84,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void finish(Choice& c, const std::string& reason);
   void fail_all(const std::string& error);
   void cancel();
+  void abandon(const std::string& reason);
   void count_end(const Choice& c, const std::string& reason);
 
   EngineRoom& room_;

@@ -61,14 +61,12 @@ class Generate : public std::enable_shared_from_this<Generate> {
     g.params = read_sampling(s, room_);
     g.params.max_tokens = read_max_tokens(s, {"max_tokens"}, 16, g.prompts[0].size(), room_);
     if (g.params.max_tokens == 0) s.wrong("max_tokens", "at least 1");
-    Generation::run(
-        room_, std::move(g), call_->reply(),
-        [self = shared_from_this()](Piece&& p) { self->take(std::move(p)); },
-        [self = shared_from_this()](const Usage& u, const std::string& e) { self->end(u, e); });
+    Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
     if (stream_) call_->begin_events();
   }
 
  private:
+  friend Generation;
   Json answer(const std::string& text) const {
     return {{"model_name", room_.model}, {"model_version", "1"}, {"text_output", text}};
   }

@@ -31,24 +31,19 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     refuse_unsupported(f);
     GenerationRequest g;
     g.prompts = {chat_prompt(room_, f.get("messages"))};
-    g.n = read_n(f);
-    g.params = read_sampling(f, room_);
-    g.cache_salt = read_cache_salt(f);
-    g.priority = static_cast<int32_t>(f.integer("priority", -1000, 1000).value_or(0));
+    read_shared(f, room_, g);
     g.params.max_tokens =
         read_max_tokens(f, {"max_completion_tokens", "max_tokens"}, 0, g.prompts[0].size(), room_);
     if (g.params.max_tokens == 0) f.wrong("max_tokens", "at least 1");
     read_logprobs(f, g.params);
     stream_ = read_stream(f);
     choices_.resize(static_cast<size_t>(g.n));
-    Generation::run(
-        room_, std::move(g), call_->reply(),
-        [self = shared_from_this()](Piece&& p) { self->take(std::move(p)); },
-        [self = shared_from_this()](const Usage& u, const std::string& e) { self->end(u, e); });
+    Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
     if (stream_.stream) call_->begin_events();
   }
 
  private:
+  friend Generation;
   struct Choice {
     std::string text, finish_reason;
     Json logprobs = Json::array();

@@ -52,10 +52,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
     refuse(f, {"suffix", "response_format", "guided_json", "guided_regex", "prompt_logprobs"});
     GenerationRequest g;
     g.prompts = read_prompts(f, room_);
-    g.n = n_ = read_n(f);
-    g.params = read_sampling(f, room_);
-    g.cache_salt = read_cache_salt(f);
-    g.priority = static_cast<int32_t>(f.integer("priority", -1000, 1000).value_or(0));
+    read_shared(f, room_, g);
+    n_ = g.n;
     size_t longest = 0;
     for (const auto& p : g.prompts) longest = std::max(longest, p.size());
     const int64_t most = read_max_tokens(f, {"max_tokens"}, 16, longest, room_);
@@ -70,14 +68,12 @@ class Completion : public std::enable_shared_from_this<Completion> {
     if (most == 0 && prompts_.empty()) return answer_nothing(g);
     drops_output_ = most == 0;  // one token must be made for the prompt to be computed
     g.params.max_tokens = std::max<int64_t>(most, 1);
-    Generation::run(
-        room_, std::move(g), call_->reply(),
-        [self = shared_from_this()](Piece&& p) { self->take(std::move(p)); },
-        [self = shared_from_this()](const Usage& u, const std::string& e) { self->end(u, e); });
+    Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
     if (stream_.stream) call_->begin_events();
   }
 
  private:
+  friend Generation;
   struct Choice {
     std::string text, finish_reason;
     int64_t offset = 0;  // characters so far

@@ -53,6 +53,22 @@ void validate(const SamplingParams& p) {
   }
 }
 
+int64_t read_n(const Fields& fields) {
+  const int64_t n = fields.integer("n", 1, 128).value_or(1);
+  if (const auto best_of = fields.integer("best_of"); best_of && *best_of != n)
+    fields.wrong("best_of", fmt::format("n ({}): choosing among more is not supported", n));
+  return n;
+}
+
+// 0 without one.
+uint64_t read_cache_salt(const Fields& fields) {
+  const auto salt = fields.string("cache_salt");
+  if (!salt || salt->empty()) return 0;
+  uint64_t h = 1469598103934665603ull;  // FNV-1a
+  for (const unsigned char c : *salt) h = (h ^ c) * 1099511628211ull;
+  return h | 1;
+}
+
 }  // namespace
 
 SamplingParams read_sampling(const Fields& fields, const EngineRoom& room) {
@@ -99,13 +115,6 @@ int64_t read_max_tokens(const Fields& fields, std::initializer_list<const char*>
   return otherwise > 0 ? std::min(otherwise, room_left) : room_left;
 }
 
-int64_t read_n(const Fields& fields) {
-  const int64_t n = fields.integer("n", 1, 128).value_or(1);
-  if (const auto best_of = fields.integer("best_of"); best_of && *best_of != n)
-    fields.wrong("best_of", fmt::format("n ({}): choosing among more is not supported", n));
-  return n;
-}
-
 void check_model(const Fields& fields, const EngineRoom& room) {
   const auto model = fields.string("model");
   if (model && *model != room.model)
@@ -123,12 +132,11 @@ void refuse(const Fields& fields, std::initializer_list<const char*> names) {
   }
 }
 
-uint64_t read_cache_salt(const Fields& fields) {
-  const auto salt = fields.string("cache_salt");
-  if (!salt || salt->empty()) return 0;
-  uint64_t h = 1469598103934665603ull;  // FNV-1a
-  for (const unsigned char c : *salt) h = (h ^ c) * 1099511628211ull;
-  return h | 1;
+void read_shared(const Fields& fields, const EngineRoom& room, GenerationRequest& request) {
+  request.n = read_n(fields);
+  request.params = read_sampling(fields, room);
+  request.cache_salt = read_cache_salt(fields);
+  request.priority = static_cast<int32_t>(fields.integer("priority", -1000, 1000).value_or(0));
 }
 
 }  // namespace tokamak::serve

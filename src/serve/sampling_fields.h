@@ -2,6 +2,7 @@
 #pragma once
 #include "serve/engine_room.h"
 #include "serve/fields.h"
+#include "serve/generation.h"
 
 namespace tokamak::serve {
 
@@ -13,13 +14,11 @@ SamplingParams read_sampling(const Fields& fields, const EngineRoom& room);
 int64_t read_max_tokens(const Fields& fields, std::initializer_list<const char*> names,
                         int64_t otherwise, size_t longest_prompt, const EngineRoom& room);
 
-// n, and best_of where it asks for the same.
-int64_t read_n(const Fields& fields);
 // 404 when the request asks for a model that is not here.
 void check_model(const Fields& fields, const EngineRoom& room);
 // 400 for a field that asks for what this server does not do.
 void refuse(const Fields& fields, std::initializer_list<const char*> names);
-// The salt of cache_salt, 0 without one.
-uint64_t read_cache_salt(const Fields& fields);
+// n (and best_of where it asks for the same), sampling, cache_salt and priority into `request`.
+void read_shared(const Fields& fields, const EngineRoom& room, GenerationRequest& request);
 
 }  // namespace tokamak::serve

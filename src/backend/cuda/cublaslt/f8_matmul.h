@@ -4,8 +4,7 @@
 #include <map>
 #include <mutex>
 
-#include "backend/cuda/cublaslt/library.h"
-#include "base/dtype.h"
+#include "backend/cuda/cublaslt/layouts.h"
 
 namespace tokamak {
 
@@ -22,18 +21,16 @@ class F8Matmul {
  public:
   // y: f16, bf16 or f32; of c, too. fast: sums that lose a few bits, as hardware adds fastest.
   F8Matmul(std::shared_ptr<const CublasLt> lt, int64_t n, int64_t k, DType y, bool fast);
-  ~F8Matmul();
   // Error when cuBLASLt has no algorithm for this shape.
   void run(const F8MatmulOperands& o, cudaStream_t stream) const;
 
  private:
-  struct Layouts;
-  struct Key {  // what a proposal depends on: the shape, and bytes that operands are aligned to
+  struct Key {  // what a proposal depends on
     int64_t tokens, c_stride, y_stride;
-    uint32_t weight, x, c, y;
+    Alignments aligned;
     auto operator<=>(const Key&) const = default;
   };
-  const cublasLtMatmulAlgo_t& algorithm(const Layouts& layouts, const Key& key) const;
+  const cublasLtMatmulAlgo_t& algorithm(const MatmulLayouts& layouts, const Key& key) const;
 
   const std::shared_ptr<const CublasLt> lt_;
   const int64_t n_, k_;

@@ -5,8 +5,7 @@
 #include <map>
 #include <mutex>
 
-#include "backend/cuda/cublaslt/library.h"
-#include "base/dtype.h"
+#include "backend/cuda/cublaslt/layouts.h"
 
 namespace tokamak {
 
@@ -24,23 +23,19 @@ struct MatmulOperands {
   void* workspace = nullptr;                                     // kMatmulWorkspace bytes
 };
 
-inline constexpr size_t kMatmulWorkspace = 32 << 20;
-
 class Matmul {
  public:
   Matmul(std::shared_ptr<const CublasLt> lt, const MatmulShape& shape);
-  ~Matmul();
   // Error when cuBLASLt has no algorithm for this shape.
   void run(const MatmulOperands& o, cudaStream_t stream) const;
 
  private:
-  struct Layouts;
-  struct Key {  // what a proposal depends on: tokens, and bytes that the operands are aligned to
+  struct Key {  // what a proposal depends on
     int64_t tokens;
-    uint32_t weight, x, c, y;
+    Alignments aligned;
     auto operator<=>(const Key&) const = default;
   };
-  const cublasLtMatmulAlgo_t& algorithm(const Layouts& layouts, const Key& key) const;
+  const cublasLtMatmulAlgo_t& algorithm(const MatmulLayouts& layouts, const Key& key) const;
 
   const std::shared_ptr<const CublasLt> lt_;
   const MatmulShape shape_;
