@@ -108,8 +108,14 @@ Trial::Trial(const OpRow& row, const OpSignature& s, const StepShape& shape, Fil
 }
 
 bool Trial::check(Backend& backend, const Tactic& tactic, bool strided) {
-  const LaunchResult got = run_tactic(backend, tactic, s_, inputs_, step_, strided);
-  std::string problem = got.damage;
+  LaunchResult got;
+  std::string problem;
+  try {
+    got = run_tactic(backend, tactic, s_, inputs_, step_, strided);
+    problem = got.damage;
+  } catch (const Error& e) {
+    problem = e.what();
+  }
   for (size_t i = 0; i < want_.size() && problem.empty(); ++i)
     problem = mismatch(got.outputs[i], want_[i], tolerance_of(s_, step_.shape, tactic.name()),
                        fill_ == Fill::gaussian);

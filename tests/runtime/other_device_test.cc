@@ -23,7 +23,8 @@ std::vector<float> logits(Session& session) {
 
 void expect_close(const std::vector<float>& a, const std::vector<float>& b) {
   ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 2e-2f) << "at " << i;
+  // bfloat16 activations, rounded in other places.
+  for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 4e-2f) << "at " << i;
 }
 
 BuildOptions untuned() {

@@ -19,20 +19,8 @@ bool has_f8_matmul(const CublasLt& lt) { return lt.version() >= kFirstVersion; }
 F8Matmul::F8Matmul(std::shared_ptr<const CublasLt> lt, int64_t n, int64_t k, DType y, bool fast)
     : lt_(std::move(lt)), n_(n), k_(k), y_(y), fast_(fast) {}
 
-const cublasLtMatmulAlgo_t& F8Matmul::algorithm(const MatmulLayouts& l, const Key& key) const {
-  const std::lock_guard lock(mutex_);
-  if (const auto it = algorithms_.find(key); it != algorithms_.end()) return it->second;
-  cublasStatus_t status;
-  const auto found = propose(l, key.aligned, 1, &status);
-  if (found.empty())
-    fail("cuBLASLt has no FP8 algorithm for {} tokens, weight {} x {}, y in {} (status {})",
-         key.tokens, n_, k_, name(y_), static_cast<int>(status));
-  return algorithms_.emplace(key, found[0]).first->second;
-}
-
 void F8Matmul::run(const F8MatmulOperands& o, cudaStream_t stream) const {
   if (o.tokens == 0) return;
-  const void* c = o.c ? o.c : o.y;
   const int64_t c_stride = o.c ? o.c_stride : o.y_stride;
   MatmulLayouts l(*lt_);
   const int8_t fast = fast_;
@@ -45,15 +33,12 @@ void F8Matmul::run(const F8MatmulOperands& o, cudaStream_t stream) const {
   l.make(l.x, DType::f8e4m3, k_, o.tokens, k_);
   l.make(l.c, y_, n_, o.tokens, c_stride);
   l.make(l.y, y_, n_, o.tokens, o.y_stride);
-  const Key key{o.tokens,
-                c_stride,
-                o.y_stride,
-                {row_alignment(o.weight, k_, DType::f8e4m3), row_alignment(o.x, k_, DType::f8e4m3),
-                 row_alignment(c, c_stride, y_), row_alignment(o.y, o.y_stride, y_)}};
-  const float one = 1, beta = o.c ? 1 : 0;
-  TOKAMAK_CUBLASLT(lt_->matmul(lt_->handle, l.desc, &one, o.weight, l.weight, o.x, l.x, &beta, c,
-                               l.c, o.y, l.y, &algorithm(l, key), o.workspace, kMatmulWorkspace,
-                               stream));
+  const Alignments aligned{
+      row_alignment(o.weight, k_, DType::f8e4m3), row_alignment(o.x, k_, DType::f8e4m3),
+      row_alignment(o.c ? o.c : o.y, c_stride, y_), row_alignment(o.y, o.y_stride, y_)};
+  algorithms_.run(l,
+                  {o.weight, o.x, o.c, o.y, o.workspace, o.tokens, c_stride, o.y_stride, aligned},
+                  fmt::format("an FP8 weight {} x {}, y in {}", n_, k_, name(y_)), stream);
 }
 
 }  // namespace tokamak

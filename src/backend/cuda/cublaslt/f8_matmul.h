@@ -1,9 +1,6 @@
 // y [tokens, n] = (x · scales of x) · (weight · scales of weight)ᵀ (+ c) in e4m3 codes with a scale
 // per row of each side, by cuBLASLt (12.9 and later, sm_90).
 #pragma once
-#include <map>
-#include <mutex>
-
 #include "backend/cuda/cublaslt/layouts.h"
 
 namespace tokamak {
@@ -25,19 +22,11 @@ class F8Matmul {
   void run(const F8MatmulOperands& o, cudaStream_t stream) const;
 
  private:
-  struct Key {  // what a proposal depends on
-    int64_t tokens, c_stride, y_stride;
-    Alignments aligned;
-    auto operator<=>(const Key&) const = default;
-  };
-  const cublasLtMatmulAlgo_t& algorithm(const MatmulLayouts& layouts, const Key& key) const;
-
   const std::shared_ptr<const CublasLt> lt_;
   const int64_t n_, k_;
   const DType y_;
   const bool fast_;
-  mutable std::mutex mutex_;
-  mutable std::map<Key, cublasLtMatmulAlgo_t> algorithms_;
+  mutable Algorithms algorithms_{0};
 };
 
 // Whether the headers and the library found know scales per row.

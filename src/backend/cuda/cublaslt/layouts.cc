@@ -1,5 +1,9 @@
 #include "backend/cuda/cublaslt/layouts.h"
 
+#include <algorithm>
+
+#include "base/error.h"
+
 namespace tokamak {
 
 cudaDataType_t cublas_type(DType t) {
@@ -33,7 +37,11 @@ void MatmulLayouts::make(cublasLtMatrixLayout_t& layout, DType t, int64_t rows, 
                                     static_cast<uint64_t>(columns), stride));
 }
 
-std::vector<cublasLtMatmulAlgo_t> propose(const MatmulLayouts& l, const Alignments& of, int most,
+namespace {
+
+constexpr int kProposals = 8;
+
+std::vector<cublasLtMatmulAlgo_t> propose(const MatmulLayouts& l, const Alignments& of,
                                           cublasStatus_t* status) {
   const CublasLt& lt = l.lt;
   cublasLtMatmulPreference_t preference = nullptr;
@@ -46,15 +54,46 @@ std::vector<cublasLtMatmulAlgo_t> propose(const MatmulLayouts& l, const Alignmen
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, of.x);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of.c);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of.y);
-  std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<size_t>(most));
+  cublasLtMatmulHeuristicResult_t found[kProposals];
   int count = 0;
-  *status = lt.heuristic(lt.handle, l.desc, l.weight, l.x, l.c, l.y, preference, most, found.data(),
+  *status = lt.heuristic(lt.handle, l.desc, l.weight, l.x, l.c, l.y, preference, kProposals, found,
                          &count);
   lt.preference_destroy(preference);
   std::vector<cublasLtMatmulAlgo_t> algorithms;
   if (*status != CUBLAS_STATUS_SUCCESS) return algorithms;
-  for (int i = 0; i < count; ++i) algorithms.push_back(found[static_cast<size_t>(i)].algo);
+  for (int i = 0; i < count; ++i)
+    if (found[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(found[i].algo);
   return algorithms;
+}
+
+}  // namespace
+
+void Algorithms::run(const MatmulLayouts& l, const MatmulCall& m, const std::string& what,
+                     cudaStream_t stream) {
+  const auto multiply = [&](const cublasLtMatmulAlgo_t& algorithm) {
+    const float one = 1, beta = m.c ? 1 : 0;
+    return l.lt.matmul(l.lt.handle, l.desc, &one, m.weight, l.weight, m.x, l.x, &beta,
+                       m.c ? m.c : m.y, l.c, m.y, l.y, &algorithm, m.workspace, kMatmulWorkspace,
+                       stream);
+  };
+  const Key key{m.tokens, m.c_stride, m.y_stride, m.aligned};
+  const std::lock_guard lock(mutex_);
+  if (const auto it = known_.find(key); it != known_.end()) {
+    cublaslt_check(multiply(it->second), what.c_str());
+    return;
+  }
+  cublasStatus_t status;
+  const auto found = propose(l, m.aligned, &status);
+  const size_t first = std::min(static_cast<size_t>(choice_), found.size() - !found.empty());
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto& algorithm = found[(first + i) % found.size()];
+    status = multiply(algorithm);
+    if (status != CUBLAS_STATUS_SUCCESS) continue;
+    known_.emplace(key, algorithm);
+    return;
+  }
+  fail("cuBLASLt has no algorithm for {}: {} tokens, {} proposed (status {})", what, m.tokens,
+       found.size(), static_cast<int>(status));
 }
 
 }  // namespace tokamak

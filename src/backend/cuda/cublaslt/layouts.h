@@ -1,6 +1,9 @@
 // What cuBLASLt is told of a product, and the algorithms that it proposes for it. cuBLAS is
 // column-major: yᵀ [n, tokens] = weight (stored [k, n], transposed) · xᵀ [k, tokens].
 #pragma once
+#include <compare>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "backend/cuda/cublaslt/library.h"
@@ -36,8 +39,32 @@ struct MatmulLayouts {
   cublasLtMatrixLayout_t weight = nullptr, x = nullptr, c = nullptr, y = nullptr;
 };
 
-// At most so many, the first being held the best; empty when there are none, *status says why.
-std::vector<cublasLtMatmulAlgo_t> propose(const MatmulLayouts& layouts, const Alignments& of,
-                                          int most, cublasStatus_t* status);
+// One product: alpha is 1, strides are in elements.
+struct MatmulCall {
+  const void *weight = nullptr, *x = nullptr, *c = nullptr;  // c null: nothing is added
+  void *y = nullptr, *workspace = nullptr;                   // kMatmulWorkspace bytes
+  int64_t tokens = 0, c_stride = 0, y_stride = 0;
+  Alignments aligned;
+};
+
+// Which algorithm runs a product. cuBLASLt proposes some, the first being held the best; `choice`
+// is taken, or the next one that it does not refuse after all when it is to run.
+class Algorithms {
+ public:
+  explicit Algorithms(int choice) : choice_(choice) {}
+  // Error that names `what` when no algorithm runs.
+  void run(const MatmulLayouts& layouts, const MatmulCall& call, const std::string& what,
+           cudaStream_t stream);
+
+ private:
+  struct Key {  // what a proposal depends on
+    int64_t tokens, c_stride, y_stride;
+    Alignments aligned;
+    auto operator<=>(const Key&) const = default;
+  };
+  const int choice_;
+  std::mutex mutex_;
+  std::map<Key, cublasLtMatmulAlgo_t> known_;
+};
 
 }  // namespace tokamak

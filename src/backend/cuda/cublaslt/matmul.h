@@ -1,10 +1,6 @@
 // y [tokens, n] = x [tokens, k] · weightᵀ (+ bias) (+ beta * c), by one of the algorithms that
 // cuBLASLt proposes for the shape.
 #pragma once
-#include <compare>
-#include <map>
-#include <mutex>
-
 #include "backend/cuda/cublaslt/layouts.h"
 
 namespace tokamak {
@@ -30,17 +26,9 @@ class Matmul {
   void run(const MatmulOperands& o, cudaStream_t stream) const;
 
  private:
-  struct Key {  // what a proposal depends on
-    int64_t tokens;
-    Alignments aligned;
-    auto operator<=>(const Key&) const = default;
-  };
-  const cublasLtMatmulAlgo_t& algorithm(const MatmulLayouts& layouts, const Key& key) const;
-
   const std::shared_ptr<const CublasLt> lt_;
   const MatmulShape shape_;
-  mutable std::mutex mutex_;
-  mutable std::map<Key, cublasLtMatmulAlgo_t> algorithms_;
+  mutable Algorithms algorithms_;
 };
 
 }  // namespace tokamak
