@@ -17,10 +17,13 @@ struct Scheduler::Entry {
   // What is left to compute before the next token can be chosen.
   int32_t left() const { return length() - computed; }
   bool decodes() const { return left() == 1 && computed > 0; }
+  bool complete() const { return made() >= request.max_tokens; }
 
   const RequestId id;
   const SchedulerRequest request;
   std::vector<int32_t> tokens;  // prompt and output
+  int32_t to_come = 0;          // of them, at the end
+  int32_t row = 0;              // of the last step's choices, that the last one comes from
   int32_t computed = 0;         // of them, in the KV cache
   int32_t shared = 0;           // full blocks that the tree knows
   int32_t reused = 0;           // tokens that it had when this started
@@ -83,12 +86,13 @@ void Scheduler::remove(RequestId id) {
 
 bool Scheduler::finished(RequestId id) const {
   const Entry& e = *entries_.at(id);
-  return e.made() >= e.request.max_tokens;
+  return e.made() - e.to_come >= e.request.max_tokens;
 }
 
 std::span<const int32_t> Scheduler::output(RequestId id) const {
   const Entry& e = *entries_.at(id);
-  return std::span(e.tokens).subspan(e.request.prompt.size());
+  const size_t prompt = e.request.prompt.size();
+  return std::span(e.tokens).subspan(prompt, e.tokens.size() - prompt - e.to_come);
 }
 
 bool Scheduler::make_room(int32_t blocks) {
@@ -138,8 +142,14 @@ void Scheduler::expire(double now) {
 }
 
 void Scheduler::add_part(Entry& e, int32_t count) {
-  step_.parts.push_back(
-      {e.id, e.computed, std::span(e.tokens).subspan(e.computed, count), {}, count == e.left()});
+  const bool last = count == e.left();
+  step_.parts.push_back({e.id,
+                         e.computed,
+                         std::span(e.tokens).subspan(e.computed, count),
+                         {},
+                         last,
+                         last && e.to_come > 0 ? e.row : -1,
+                         static_cast<int32_t>(e.made())});
   budget_ -= count;
 }
 
@@ -158,7 +168,8 @@ void Scheduler::run_decodes() {
   const Queue order = running_;
   for (Entry* e : order) {
     if (budget_ == 0) return;
-    if (!e->runs || !e->decodes()) continue;  // it may have given way to one ahead
+    // It may have given way to one ahead, or only wait for its last token.
+    if (!e->runs || !e->decodes() || e->complete()) continue;
     if (extend(*e, 1)) add_part(*e, 1);
   }
 }
@@ -201,6 +212,7 @@ void Scheduler::admit() {
          static_cast<int64_t>(running_.size()) < options_.max_batch_size) {
     Entry& e = *waiting_.front();
     if (std::ranges::find(step_.preempted, e.id) != step_.preempted.end()) return;
+    if (e.to_come > 0) return;  // it gave way while its step was under way
     if (options_.capacity == CapacityPolicy::guaranteed_no_evict &&
         promised + blocks_for_all(e) > pool_.size())
       return;
@@ -221,24 +233,54 @@ void Scheduler::admit() {
   }
 }
 
+// What holds as soon as the step is under way.
+void Scheduler::advance(const Schedule& schedule) {
+  int32_t row = 0;
+  for (const ScheduledPart& p : schedule.parts) {
+    const auto it = entries_.find(p.id);
+    if (it != entries_.end()) {
+      Entry& e = *it->second;
+      e.computed = p.begin + static_cast<int32_t>(p.tokens.size());
+      if (p.samples) {
+        e.tokens.push_back(kTokenToCome);
+        ++e.to_come;
+        e.row = row;
+      }
+    }
+    row += p.samples;
+  }
+}
+
+void Scheduler::launched(Schedule& schedule) {
+  TOKAMAK_ASSERT(!schedule.launched);
+  advance(schedule);
+  schedule.launched = true;
+}
+
 void Scheduler::done(const Schedule& schedule, std::span<const int32_t> sampled) {
+  if (!schedule.launched) advance(schedule);
   size_t next = 0;
   for (const ScheduledPart& p : schedule.parts) {
     const int32_t token = p.samples ? sampled[next++] : 0;
     const auto it = entries_.find(p.id);
     if (it == entries_.end()) continue;  // removed while the step ran
     Entry& e = *it->second;
-    e.computed = p.begin + static_cast<int32_t>(p.tokens.size());
-    if (options_.reuse_prefixes && e.computed / options_.block_size > e.shared) {
-      e.shared = e.computed / options_.block_size;
-      const auto blocks =
-          tree_.insert(e.tokens, e.table.blocks().first(static_cast<size_t>(e.shared)),
-                       e.request.cache_salt, e.request.priority);
-      for (size_t b = 0; b < blocks.size(); ++b) e.table.replace(b, blocks[b]);
+    if (p.samples) {
+      e.tokens[e.tokens.size() - static_cast<size_t>(e.to_come)] = token;
+      --e.to_come;
     }
-    if (p.samples) e.tokens.push_back(token);
+    if (e.runs) share(e, p.begin + static_cast<int32_t>(p.tokens.size()));
   }
   TOKAMAK_ASSERT(next == sampled.size());
+}
+
+// Its full blocks among the first so many tokens, which are computed and known.
+void Scheduler::share(Entry& e, int32_t tokens) {
+  if (!options_.reuse_prefixes || tokens / options_.block_size <= e.shared) return;
+  e.shared = tokens / options_.block_size;
+  const auto blocks = tree_.insert(e.tokens, e.table.blocks().first(static_cast<size_t>(e.shared)),
+                                   e.request.cache_salt, e.request.priority);
+  for (size_t b = 0; b < blocks.size(); ++b) e.table.replace(b, blocks[b]);
 }
 
 int32_t Scheduler::reused(RequestId id) const {

@@ -45,14 +45,20 @@ struct SchedulerRequest {
   bool whole_prompt = false;       // nothing of it is taken from the prefix tree
 };
 
+// In place of a token that a step under way will choose.
+inline constexpr int32_t kTokenToCome = -1;
+
 // A request's part of a step: tokens[begin, begin + count) of its prompt and output. The last part
 // of what is there gives a new token.
 struct ScheduledPart {
   RequestId id = 0;
   int32_t begin = 0;
-  std::span<const int32_t> tokens;  // count of them
+  std::span<const int32_t> tokens;  // count of them; the last may be one to come
   std::span<const int32_t> blocks;  // for begin + count tokens
   bool samples = false;
+  // Of a token to come: that of the `samples` parts of the step before which gives it.
+  int32_t from_row = -1;
+  int32_t made = 0;  // tokens that the request has, with one to come
 };
 
 struct Schedule {
@@ -63,6 +69,7 @@ struct Schedule {
   std::vector<Copy> copies;
   std::vector<RequestId> expired;    // deadline passed: they are gone
   std::vector<RequestId> preempted;  // gave way; they wait and go on later by themselves
+  bool launched = false;             // launched() knows of it
 };
 
 struct SchedulerStats {
@@ -80,10 +87,13 @@ class Scheduler {
   // Frees its blocks at once; unknown ids are ignored.
   void remove(RequestId id);
   Schedule next(double now);
+  // The step is under way and will be done: the next one may be asked for before it is. Only one
+  // may be under way then, and steps must run in order, each after all that the one before wrote.
+  void launched(Schedule& schedule);
   // The step has run: what it computed may be shared. `sampled`: the tokens of the parts with
   // `samples`, in their order.
   void done(const Schedule& schedule, std::span<const int32_t> sampled);
-  // A request made all its tokens.
+  // A request made all its tokens; those to come do not count.
   bool finished(RequestId id) const;
   std::span<const int32_t> output(RequestId id) const;
   // Tokens of its prompt that the prefix tree had when it last started.
@@ -109,6 +119,8 @@ class Scheduler {
   void run_prompts();
   void admit();
   void add_part(Entry& e, int32_t count);
+  void advance(const Schedule& schedule);
+  void share(Entry& e, int32_t tokens);
 
   SchedulerOptions options_;
   BlockPool& pool_;
