@@ -1,0 +1,17 @@
+#include "runtime/executor/choice.h"
+
+#include "base/error.h"
+#include "runtime/executor/sampled_choice.h"
+
+namespace tokamak {
+
+Chosen Choice::take(std::span<const int32_t>) {
+  TOKAMAK_ASSERT_MSG(false, "this choice is not the device's");
+  return {};
+}
+
+std::unique_ptr<Choice> make_choice(const ExecutorRequest& request, int64_t vocab_size) {
+  return std::make_unique<SampledChoice>(request.params, vocab_size, request.tokens);
+}
+
+}  // namespace tokamak

@@ -1,0 +1,246 @@
+#include "tokamak/executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "runtime/executor/delivery.h"
+#include "runtime/executor/step_runner.h"
+
+namespace tokamak {
+namespace {
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+SchedulerOptions scheduler_options(const ExecutorOptions& o, const Session& session) {
+  SchedulerOptions s;
+  s.max_num_tokens = o.max_num_tokens > 0 ? std::min(o.max_num_tokens, session.max_num_tokens())
+                                          : session.max_num_tokens();
+  s.max_batch_size =
+      o.max_batch_size > 0 ? o.max_batch_size : session.config().limits.max_batch_size;
+  s.max_batch_size = std::min(s.max_batch_size, s.max_num_tokens);
+  s.max_queue_size = o.max_queue_size;
+  s.block_size = session.kv_block_size();
+  s.reuse_prefixes = o.enable_block_reuse;
+  if (o.batch_scheduler_policy == "max_utilization")
+    s.capacity = CapacityPolicy::max_utilization;
+  else if (o.batch_scheduler_policy != "guaranteed_no_evict")
+    fail("batch_scheduler_policy '{}': known: guaranteed_no_evict, max_utilization",
+         o.batch_scheduler_policy);
+  if (o.context_chunking_policy == "equal_progress")
+    s.chunks = ChunkPolicy::equal_progress;
+  else if (o.context_chunking_policy != "first_come_first_served")
+    fail("context_chunking_policy '{}': known: first_come_first_served, equal_progress",
+         o.context_chunking_policy);
+  return s;
+}
+
+// Room in the KV cache is what the scheduler shares out: it does not grow.
+Scheduler make_scheduler(const SchedulerOptions& o, Session& session) {
+  if (session.kv_pool().size() == 0)
+    session.reserve(o.max_batch_size * session.config().limits.max_seq_len, o.max_batch_size);
+  return Scheduler(o, session.kv_pool());
+}
+
+}  // namespace
+
+// Threads: callers (enqueue, cancel), the step loop, and one that delivers events. `mutex` guards
+// the scheduler and the requests; steps run without it.
+struct Executor::Impl {
+  Impl(Session& session, const ExecutorOptions& options)
+      : session(session),
+        runner(session),
+        scheduler(make_scheduler(scheduler_options(options, session), session)),
+        stepper([this] { step_loop(); }) {}
+
+  struct Request {
+    std::unique_ptr<Choice> choice;
+    PromptNotes prompt;
+    ExecutorCallback callback;
+    bool begun = false;  // its first token has been told
+  };
+
+  uint64_t enqueue(ExecutorRequest r, ExecutorCallback callback);
+  void step_loop();
+  std::vector<StepItem> items_of(const Schedule& schedule);
+  void run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock);
+  void tell(StepItem& item);
+  void end(uint64_t id, ExecutorEvent event);
+  void count_end(const std::string& reason);
+  void drop_cancelled();
+
+  Session& session;
+  StepRunner runner;
+  mutable std::mutex mutex;
+  std::condition_variable work;
+  bool stopping = false;
+  Scheduler scheduler;
+  std::map<uint64_t, Request> requests;
+  std::vector<uint64_t> cancelled;
+  ExecutorStats counters;
+  Results results;
+  Delivery delivery;
+  std::jthread stepper;
+};
+
+uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
+  r.params.validate();
+  Request request{make_choice(r, session.vocab_size()), PromptNotes(r), std::move(callback)};
+  SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
+  s.whole_prompt = r.prompt_logprobs >= 0;
+  if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
+  std::lock_guard lock(mutex);
+  const uint64_t id = scheduler.add(std::move(s));
+  if (!request.callback) {
+    results.open(id);
+    request.callback = [this](const ExecutorEvent& e) { results.add(e); };
+  }
+  requests.emplace(id, std::move(request));
+  work.notify_one();
+  return id;
+}
+
+void Executor::Impl::count_end(const std::string& reason) {
+  if (reason == "error" || reason == "timeout")
+    ++counters.failed;
+  else if (reason == "cancelled")
+    ++counters.cancelled;
+  else
+    ++counters.finished;
+}
+
+void Executor::Impl::end(uint64_t id, ExecutorEvent event) {
+  const auto it = requests.find(id);
+  if (it == requests.end()) return;
+  count_end(event.finish_reason);
+  scheduler.remove(id);
+  event.id = id;
+  delivery.post(it->second.callback, std::move(event));
+  requests.erase(it);
+}
+
+void Executor::Impl::drop_cancelled() {
+  for (const uint64_t id : cancelled) end(id, {.finish_reason = "cancelled"});
+  cancelled.clear();
+}
+
+void Executor::Impl::step_loop() {
+  std::unique_lock lock(mutex);
+  while (true) {
+    work.wait(lock, [this] { return stopping || !requests.empty(); });
+    if (stopping) return;
+    const double start = now_s();
+    drop_cancelled();
+    Schedule schedule = scheduler.next(start);
+    for (const uint64_t id : schedule.expired) end(id, {.finish_reason = "timeout"});
+    if (!schedule.parts.empty()) run_step(schedule, lock);
+    counters.busy_s += now_s() - start;
+  }
+}
+
+// Only this thread takes requests away: they stay while the step runs.
+std::vector<StepItem> Executor::Impl::items_of(const Schedule& schedule) {
+  std::vector<StepItem> items;
+  for (size_t i = 0; i < schedule.parts.size(); ++i) {
+    const ScheduledPart& p = schedule.parts[i];
+    Request& r = requests.at(p.id);
+    items.push_back({p.id, r.choice.get(), &r.prompt, i, 1, p.samples});
+  }
+  return items;
+}
+
+// A step that fails fails its requests alone.
+void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock) {
+  std::vector<StepItem> items = items_of(schedule);
+  lock.unlock();
+  const double start = now_s();
+  std::string error;
+  try {
+    runner.run(schedule, items);
+  } catch (const std::exception& e) {
+    error = e.what();
+    log::error("a step with {} requests failed: {}", items.size(), error);
+  }
+  const double took = now_s() - start;
+  lock.lock();
+  ++counters.steps;
+  counters.step_s += took;
+  if (!error.empty()) {
+    for (const StepItem& item : items) end(item.id, {.finish_reason = "error", .error = error});
+    return;
+  }
+  std::vector<int32_t> sampled;
+  for (const StepItem& item : items)
+    if (item.samples) sampled.push_back(item.chosen.next.empty() ? 0 : item.chosen.next[0].token);
+  scheduler.done(schedule, sampled);
+  for (StepItem& item : items) tell(item);
+}
+
+void Executor::Impl::tell(StepItem& item) {
+  if (!item.error.empty())
+    return end(item.id, {.finish_reason = "error", .error = std::move(item.error)});
+  for (OutputNews& news : item.chosen.news) {
+    Request& r = requests.at(item.id);
+    ExecutorEvent event{.id = item.id, .token = news.token, .logprobs = std::move(news.logprobs)};
+    counters.generated_tokens += event.token.has_value();
+    if (!std::exchange(r.begun, true)) {
+      event.prompt_logprobs = r.prompt.take_logprobs();
+      event.reused_tokens = scheduler.reused(item.id);
+    }
+    event.finish_reason = std::move(news.finish_reason);
+    if (event.last()) return end(item.id, std::move(event));
+    delivery.post(r.callback, std::move(event));
+  }
+}
+
+Executor::Executor(Session& session, ExecutorOptions options)
+    : impl_(std::make_unique<Impl>(session, options)) {}
+
+Executor::~Executor() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->work.notify_all();
+  impl_->stepper.join();
+  while (!impl_->requests.empty())
+    impl_->end(impl_->requests.begin()->first, {.finish_reason = "cancelled"});
+}
+
+uint64_t Executor::enqueue(ExecutorRequest request, ExecutorCallback callback) {
+  return impl_->enqueue(std::move(request), std::move(callback));
+}
+
+void Executor::cancel(uint64_t id) {
+  std::lock_guard lock(impl_->mutex);
+  if (!impl_->requests.contains(id)) return;
+  impl_->cancelled.push_back(id);
+  impl_->work.notify_one();
+}
+
+ExecutorResult Executor::await(uint64_t id) { return impl_->results.await(id); }
+
+ExecutorStats Executor::stats() const {
+  std::lock_guard lock(impl_->mutex);
+  ExecutorStats s = impl_->counters;
+  const SchedulerStats now = impl_->scheduler.stats();
+  s.waiting = now.waiting;
+  s.running = now.running;
+  s.preemptions = now.preemptions;
+  s.prompt_tokens = now.prompt_tokens;
+  s.reused_tokens = now.reused_tokens;
+  const BlockPool& pool = impl_->session.kv_pool();
+  s.kv_blocks = pool.size();
+  s.kv_blocks_cached = impl_->scheduler.prefixes().evictable();
+  s.kv_blocks_used = pool.used_blocks() - s.kv_blocks_cached;
+  return s;
+}
+
+}  // namespace tokamak

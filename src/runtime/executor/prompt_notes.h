@@ -1,0 +1,28 @@
+// What a request wants to know of its prompt's tokens, gathered while chunks of it are computed.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "runtime/session.h"
+#include "tokamak/executor.h"
+
+namespace tokamak {
+
+class PromptNotes {
+ public:
+  explicit PromptNotes(const ExecutorRequest& request);
+
+  // Whether the logits of all these tokens are needed, beginning with the prompt's `begin`-th.
+  bool wants(int32_t begin) const;
+  // A row for each of the tokens from `begin` on. What is known already stays: a request that gave
+  // way computes its prompt again.
+  void add(int32_t begin, const LogitRows& logits);
+  std::vector<TokenLogprobs> take_logprobs() { return std::move(logprobs_); }
+
+ private:
+  int count_ = -1;  // of the best tokens at each place; -1: nothing is wanted
+  std::vector<int32_t> prompt_;
+  std::vector<TokenLogprobs> logprobs_;  // [prompt - 1]
+};
+
+}  // namespace tokamak

@@ -1,0 +1,120 @@
+#include "runtime/executor/step_runner.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/error.h"
+
+namespace tokamak {
+
+void StepRunner::run(const Schedule& schedule, std::span<StepItem> items) {
+  lay_out(schedule, items);
+  for (const auto& [from, to] : schedule.copies) session_.copy_kv_block(from, to);
+  if (device_helps(items)) return run_on_device(schedule, items);
+  const LogitRows logits = session_.run(parts_);
+  std::vector<size_t> all;
+  for (size_t i = 0; i < items.size(); ++i)
+    if (items[i].samples || rows_[i].of_prompt) all.push_back(i);
+  choose(schedule, items, all, logits);
+}
+
+void StepRunner::lay_out(const Schedule& schedule, std::span<const StepItem> items) {
+  parts_.clear();
+  rows_.clear();
+  row_count_ = 0;
+  for (const StepItem& item : items) {
+    Rows rows{row_count_};
+    for (size_t i = item.first; i < item.first + item.parts; ++i) {
+      const ScheduledPart& p = schedule.parts[i];
+      const bool all = item.prompt->wants(p.begin);
+      const WantLogits wanted = all         ? WantLogits::all
+                                : p.samples ? WantLogits::last
+                                            : WantLogits::none;
+      rows.of_prompt |= all;
+      rows.count += all ? static_cast<int64_t>(p.tokens.size()) : p.samples;
+      parts_.push_back({p.tokens, p.begin, p.blocks, wanted});
+    }
+    row_count_ += rows.count;
+    rows_.push_back(rows);
+  }
+}
+
+// Whether the device chooses for at least one request, in a step that is one launch.
+bool StepRunner::device_helps(std::span<const StepItem> items) {
+  if (!session_.backend().sampler() || session_.is_observed()) return false;
+  if (row_count_ > session_.max_logit_rows()) return false;
+  bool any = false;
+  device_rows_.clear();
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (rows_[i].of_prompt) return false;
+    device_rows_.push_back(items[i].samples ? items[i].choice->on_device()
+                                            : std::vector<DeviceChooser::Row>());
+    any = any || !device_rows_.back().empty();
+  }
+  return any;
+}
+
+// The device chooses for all rows; what it chooses for the host's requests is not looked at: their
+// logits are brought to the host.
+void StepRunner::run_on_device(const Schedule& schedule, std::span<StepItem> items) {
+  std::vector<DeviceChooser::Row> rows;
+  for (size_t i = 0; i < items.size(); ++i)
+    for (int64_t r = 0; r < rows_[i].count; ++r)
+      rows.push_back(device_rows_[i].empty() ? DeviceChooser::Row{}
+                                             : device_rows_[i][static_cast<size_t>(r)]);
+  device_.prepare(rows, session_.vocab_size());
+  const LogitRows logits = session_.enqueue(parts_);
+  const std::span<const int32_t> tokens = device_.choose(logits.data);
+  std::vector<size_t> hosts;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (!items[i].samples) continue;
+    const Rows& r = rows_[i];
+    if (device_rows_[i].empty()) {
+      bring_rows(r, logits);
+      hosts.push_back(i);
+      continue;
+    }
+    try {
+      items[i].chosen = items[i].choice->take(
+          tokens.subspan(static_cast<size_t>(r.first), static_cast<size_t>(r.count)));
+    } catch (const std::exception& e) {
+      items[i].error = e.what();
+    }
+  }
+  choose(schedule, items, hosts, {host_rows_.data(), logits.rows, logits.vocab});
+}
+
+void StepRunner::bring_rows(const Rows& rows, const LogitRows& from) {
+  host_rows_.resize(std::max(host_rows_.size(), static_cast<size_t>(from.rows * from.vocab)));
+  const int64_t begin = rows.first * from.vocab;
+  session_.backend().copy_out(reinterpret_cast<std::byte*>(host_rows_.data() + begin),
+                              reinterpret_cast<const std::byte*>(from.data + begin),
+                              static_cast<size_t>(rows.count * from.vocab) * sizeof(float));
+}
+
+// Requests are shared out over the workers: a request's choice depends on itself alone.
+void StepRunner::choose(const Schedule& schedule, std::span<StepItem> items,
+                        std::span<const size_t> which, const LogitRows& logits) {
+  std::atomic<size_t> next{0};
+  const auto work = [&](int, int) {
+    for (size_t n = next++; n < which.size(); n = next++) {
+      StepItem& item = items[which[n]];
+      const Rows& r = rows_[which[n]];
+      const LogitRows mine{logits.data + r.first * logits.vocab, r.count, logits.vocab};
+      try {
+        if (r.of_prompt) item.prompt->add(schedule.parts[item.first].begin, mine);
+        if (item.samples)
+          item.chosen = item.choice->next(
+              r.of_prompt ? LogitRows{mine.row(r.count - 1).data(), 1, logits.vocab} : mine);
+      } catch (const std::exception& e) {
+        item.error = e.what();
+      }
+    }
+  };
+  if (which.size() <= 1)
+    work(0, 1);
+  else
+    session_.backend().parallel(work);
+}
+
+}  // namespace tokamak

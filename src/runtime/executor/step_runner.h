@@ -1,0 +1,55 @@
+// Runs what the scheduler wants of one step: the model over all parts, then each request's choice,
+// on the device where it can choose, else on the host's workers.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "runtime/device_chooser.h"
+#include "runtime/executor/choice.h"
+#include "runtime/executor/prompt_notes.h"
+#include "runtime/scheduler/scheduler.h"
+#include "runtime/session.h"
+
+namespace tokamak {
+
+// A request's share of a step: parts[first, first + parts) of the schedule.
+struct StepItem {
+  RequestId id = 0;
+  Choice* choice = nullptr;
+  PromptNotes* prompt = nullptr;
+  size_t first = 0, parts = 1;
+  bool samples = false;  // its sequences have logits to choose from
+  // What comes of it.
+  Chosen chosen = {};
+  std::string error = {};  // of this request alone
+};
+
+class StepRunner {
+ public:
+  explicit StepRunner(Session& session) : session_(session), device_(session.backend()) {}
+  // Error: the step failed as a whole.
+  void run(const Schedule& schedule, std::span<StepItem> items);
+
+ private:
+  struct Rows {  // of an item, in the step's logits
+    int64_t first = 0, count = 0;
+    bool of_prompt = false;
+  };
+  void lay_out(const Schedule& schedule, std::span<const StepItem> items);
+  bool device_helps(std::span<const StepItem> items);
+  void run_on_device(const Schedule& schedule, std::span<StepItem> items);
+  void bring_rows(const Rows& rows, const LogitRows& from);
+  void choose(const Schedule& schedule, std::span<StepItem> items, std::span<const size_t> which,
+              const LogitRows& logits);
+
+  Session& session_;
+  DeviceChooser device_;
+  // Of the step that runs.
+  std::vector<StepPart> parts_;
+  std::vector<Rows> rows_;  // per item
+  int64_t row_count_ = 0;
+  std::vector<std::vector<DeviceChooser::Row>> device_rows_;  // per item; none: the host chooses
+  std::vector<float> host_rows_;  // [rows][vocab]: those that the host chooses from
+};
+
+}  // namespace tokamak
