@@ -9,7 +9,7 @@
 
 namespace tokamak {
 
-inline constexpr int64_t kActivationAlignment = 64;
+inline constexpr int64_t kActivationAlignment = 256;
 
 // Steps [begin, end] during which the storage of a value must stay: from its producer to its last
 // reader, its views' readers included; logits and debug outputs until the end of the step.

@@ -2,6 +2,7 @@
 // rows, weights packed in the tactic's layout.
 #pragma once
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,20 @@
 
 namespace tokamak::test {
 
+// Of activations and workspaces, as memory_plan.h and the backends place them.
+inline constexpr size_t kAlignment = 256;
+
+template <typename T>
+struct AlignedAllocator {
+  using value_type = T;
+  T* allocate(size_t n) {
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(kAlignment)));
+  }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(kAlignment)); }
+  bool operator==(const AlignedAllocator&) const = default;
+};
+using AlignedBytes = std::vector<std::byte, AlignedAllocator<std::byte>>;
+
 // Bytes with a known pattern before, between rows and behind; touched ones are found.
 class GuardedBuffer {
  public:
@@ -19,7 +34,7 @@ class GuardedBuffer {
   // Sets the rows; what lies between them becomes NaN in every dtype.
   void fill_rows(const std::byte* dense);
   std::byte* data() { return data_; }
-  std::vector<std::byte>& storage() { return storage_; }  // guards included
+  AlignedBytes& storage() { return storage_; }  // guards included
   std::vector<std::byte> dense() const;
   // Empty when nothing outside the rows changed.
   std::string damage() const;
@@ -27,7 +42,7 @@ class GuardedBuffer {
  private:
   int64_t rows_;
   size_t row_bytes_, stride_bytes_;
-  std::vector<std::byte> storage_, before_;
+  AlignedBytes storage_, before_;
   std::byte* data_;
 };
 
