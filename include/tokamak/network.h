@@ -92,11 +92,12 @@ Tensor rms_norm(Tensor x, Tensor weight, double eps);         // weight {n}
 Tensor layer_norm(Tensor x, Tensor weight, Tensor bias, double eps);
 
 struct CompileOptions {
-  int workers = 0;  // 0: one per allowed physical core
-  std::string isa;  // "": the best of this machine; else as TOKAMAK_ISA
+  int workers = 0;             // 0: one per allowed physical core
+  std::string isa;             // "": the best of this machine; else as TOKAMAK_ISA
+  std::string device = "cpu";  // or "cuda", for which the two above mean nothing
 };
 
-// A network on the CPU, ready to run.
+// A network on a device, ready to run.
 class Compiled {
  public:
   Compiled(Compiled&&) noexcept;

@@ -109,7 +109,7 @@ struct Compiled::Impl {
       : graph(std::move(g)),
         backend(std::move(b)),
         engine(engine_of(plan, *backend, source)),
-        program(*backend, engine, /*copy_weights=*/false) {
+        program(*backend, engine, /*copy_weights=*/!backend->in_host_memory()) {
     program.load_weights();
   }
 
@@ -117,6 +117,7 @@ struct Compiled::Impl {
   std::unique_ptr<Backend> backend;
   EngineFile engine;
   Program program;
+  std::map<int32_t, Backend::Buffer> device_inputs;  // by value, where memory is not the host's
 
   int32_t plan_value(const std::string& name) const {
     const auto& values = engine.plan().values;
@@ -126,6 +127,7 @@ struct Compiled::Impl {
     return -1;
   }
   int64_t set_inputs(const Arrays& inputs);
+  const std::byte* on_device(int32_t value, const std::vector<float>& data);
   Array read(int32_t value, int64_t n) const;
 };
 
@@ -147,10 +149,22 @@ int64_t Compiled::Impl::set_inputs(const Arrays& inputs) {
     if (n >= 0 && found[0] != n)
       fail("input '{}' has {} rows, another input has {}", it->first, found[0], n);
     n = found[0];
-    program.set_input(static_cast<int32_t>(i),
-                      reinterpret_cast<const std::byte*>(it->second.data.data()));
+    const auto id = static_cast<int32_t>(i);
+    program.set_input(id, on_device(id, it->second.data));
   }
   return n;
+}
+
+const std::byte* Compiled::Impl::on_device(int32_t value, const std::vector<float>& data) {
+  const auto* host = reinterpret_cast<const std::byte*>(data.data());
+  if (backend->in_host_memory()) return host;
+  const size_t bytes = data.size() * sizeof(float);
+  const auto it = device_inputs.find(value);
+  if (it == device_inputs.end() || it->second.get_deleter().bytes < bytes)
+    device_inputs.insert_or_assign(value, backend->allocate(bytes));
+  std::byte* to = device_inputs.at(value).get();
+  backend->copy_in(to, host, bytes);
+  return to;
 }
 
 Array Compiled::Impl::read(int32_t value, int64_t n) const {
@@ -159,10 +173,11 @@ Array Compiled::Impl::read(int32_t value, int64_t n) const {
   for (const Dim& d : type.shape) out.shape.push_back(d.resolve(n, n));
   out.data.resize(static_cast<size_t>(elements(out.shape)));
   const Operand from = program.operand(value);
-  const int64_t width = columns(type);
-  for (int64_t r = 0; r * width < static_cast<int64_t>(out.data.size()); ++r)
-    backend->copy_out(reinterpret_cast<std::byte*>(out.data.data() + r * width),
-                      from.data + r * from.row_stride * 4, static_cast<size_t>(width) * 4);
+  const int64_t width = columns(type), all = static_cast<int64_t>(out.data.size());
+  const int64_t piece = from.row_stride == width ? all : width;  // elements that lie together
+  for (int64_t at = 0, place = 0; at < all; at += piece, place += from.row_stride)
+    backend->copy_out(reinterpret_cast<std::byte*>(out.data.data() + at), from.data + place * 4,
+                      static_cast<size_t>(piece) * 4);
   return out;
 }
 
@@ -224,9 +239,9 @@ Compiled Network::compile(const Arrays& weights, const CompileOptions& options) 
   Plan plan = lower(graph, {.network = true});
   if (!is_network(plan)) fail("no output of the network depends on an input");
   ArrayWeights source(weights);
-  return Compiled(
-      std::make_unique<Compiled::Impl>(std::move(graph), std::move(plan),
-                                       make_backend("cpu", options.workers, options.isa), source));
+  return Compiled(std::make_unique<Compiled::Impl>(
+      std::move(graph), std::move(plan), make_backend(options.device, options.workers, options.isa),
+      source));
 }
 
 }  // namespace tokamak::network

@@ -17,6 +17,8 @@
 
 namespace tokamak {
 
+class PluginLibrary;  // ops/plugin.h
+
 // The KV cache as kernels see it. Blocks of block_size tokens; per layer one K and one V pool:
 // K and V at [block][kv_head][token in block][head_dim], rows contiguous, of dtype f32|f16|bf16,
 // int8_row (a row is an f16 scale and head_dim codes, base/dtype.h) or f8e4m3 (codes saturate at
@@ -78,6 +80,13 @@ class Kernel {
   virtual void launch(const LaunchArgs& args, ExecContext& exec) const = 0;
 };
 
+// Code that was compiled for one signature when an engine was built. Engine files keep it, so that
+// opening them compiles nothing on a device of the same architecture.
+struct CompiledCode {
+  std::string key;    // of what was compiled, and for what architecture
+  std::string bytes;  // as the device's loader takes it
+};
+
 class Tactic {
  public:
   virtual ~Tactic() = default;
@@ -92,6 +101,11 @@ class Tactic {
   // Rough microseconds for the cost model that prunes tuning and ranks without tuning.
   virtual double estimate_us(const OpSignature& signature, int64_t tokens) const = 0;
   virtual std::unique_ptr<Kernel> bind(const OpSignature& signature) const = 0;
+  // The code that bind() needs beside the program's own, compiled now where it is not there yet.
+  virtual std::vector<CompiledCode> compiled_code(const OpSignature& signature) const {
+    (void)signature;
+    return {};
+  }
 };
 
 // pack and its exact inverse. Sizes: [n, k] of the checkpoint's dtype.
@@ -151,6 +165,10 @@ class Backend {
 
   virtual std::span<const Tactic* const> tactics(Op op) const = 0;      // every ISA's, best last
   virtual const WeightLayout* layout(std::string_view name) const = 0;  // null when unknown
+  // Code from an engine file, for tactics that would compile it otherwise.
+  virtual void add_code(std::span<const CompiledCode> code) { (void)code; }
+  // The tactics and layouts of a user's ops. Before any of its ops is looked for.
+  virtual void add_plugin(std::shared_ptr<const PluginLibrary> plugin);
 
   // Device memory, aligned to 64 (huge pages where allowed); freed by the deleter.
   struct Deleter {

@@ -13,6 +13,10 @@ bool takes_layout(const Tactic& tactic, const OpSignature& signature, std::strin
 
 }  // namespace
 
+void Backend::add_plugin(std::shared_ptr<const PluginLibrary>) {
+  fail("the '{}' backend takes no plug-ins", name());
+}
+
 const Tactic* select_tactic(const Backend& backend, const OpSignature& signature, int64_t tokens,
                             std::string_view layout) {
   const Tactic* best = nullptr;

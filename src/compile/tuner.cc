@@ -221,9 +221,26 @@ std::vector<int32_t> power_buckets(int64_t most) {
   return buckets;
 }
 
+namespace {
+
+// What the chosen tactics compiled for their signatures goes with the plan.
+void keep_code(Plan& plan, const Backend& backend) {
+  std::map<std::string, std::string> code;
+  for (const PlanStep& step : plan.steps)
+    for (const TacticChoice& c : step.choices)
+      if (const Tactic* t = find_tactic(backend, step.op, c.tactic))
+        for (CompiledCode& one : t->compiled_code(plan.signature(step)))
+          code[std::move(one.key)] = std::move(one.bytes);
+  plan.code.assign(code.begin(), code.end());
+}
+
+}  // namespace
+
 TuneReport choose_tactics(Plan& plan, Backend& backend, WeightSource& source, TimingCache& cache,
                           const TuneOptions& options) {
-  return Chooser(plan, backend, source, cache, options).run();
+  TuneReport report = Chooser(plan, backend, source, cache, options).run();
+  keep_code(plan, backend);
+  return report;
 }
 
 }  // namespace tokamak

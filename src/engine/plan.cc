@@ -135,6 +135,29 @@ void parse_steps(const Json& json, Plan& plan) {
   }
 }
 
+std::string hex(const std::string& bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : bytes) {
+    text += kDigits[static_cast<unsigned char>(c) >> 4];
+    text += kDigits[static_cast<unsigned char>(c) & 15];
+  }
+  return text;
+}
+
+std::string parse_hex(const std::string& text) {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    fail("'{}' is no hexadecimal digit", c);
+  };
+  if (text.size() % 2) fail("{} hexadecimal digits; expected an even number", text.size());
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); i += 2)
+    bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
+  return bytes;
+}
+
 void parse_kv(const Json& kv, Plan& plan) {
   plan.kv_layers = json_integer<int32_t>(kv.at("layers"));
   plan.kv_heads = json_integer<int32_t>(kv.at("heads"));
@@ -178,6 +201,7 @@ Json Plan::to_json() const {
   if (random_weights != 0) j["random_weights"] = random_weights;
   j["logits"] = logits;
   j["debug_outputs"] = debug_outputs;
+  for (const auto& [key, bytes] : code) j["code"][key] = hex(bytes);
   j["kv"] = {{"layers", kv_layers},
              {"heads", kv_heads},
              {"head_dim", head_dim},
@@ -196,6 +220,9 @@ Plan Plan::from_json(const Json& json) {
       plan.random_weights = json_integer<uint64_t>(json["random_weights"]);
     plan.logits = json_integer<int32_t>(json.at("logits"));
     plan.debug_outputs = integers<int32_t>(json.at("debug_outputs"));
+    if (json.contains("code"))
+      for (const auto& [key, text] : json["code"].items())
+        plan.code.emplace_back(key, parse_hex(text.get<std::string>()));
     parse_kv(json.at("kv"), plan);
   } catch (const nlohmann::json::exception& e) {
     fail("plan: malformed field ({})", e.what());

@@ -65,6 +65,8 @@ struct Plan {
   uint64_t random_weights = 0;
   int32_t logits = -1;  // value id: f32 [sequences, vocab]; -1: a network (network.h)
   std::vector<int32_t> debug_outputs;  // kept until the step's end; a network's outputs
+  // Compiled for its steps, per key (backend.h, CompiledCode): arbitrary bytes.
+  std::vector<std::pair<std::string, std::string>> code;
 
   // KV cache
   int32_t kv_layers = 0, kv_heads = 0, head_dim = 0;

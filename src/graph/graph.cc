@@ -84,7 +84,8 @@ Node Graph::make_node(Op op, Attrs attrs, std::vector<ValueId> inputs, const std
   }
   Node node{next_node_++, op, std::move(attrs), std::move(inputs), {}, name};
   for (size_t i = 0; i < out.size(); ++i) {
-    const char* suffix = i == 0 ? "out" : "sum";  // only add-norms have a second output
+    const bool sums = op == Op::add_rms_norm || op == Op::add_layer_norm;
+    const std::string suffix = i == 0 ? "out" : sums ? "sum" : fmt::format("out{}", i);
     node.outputs.push_back(new_value(fmt::format("{}.{}", name, suffix), out[i], ValueKind::node));
     values_[node.outputs.back()].producer = node.id;
   }

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "ops/attention.h"
+#include "ops/chain.h"
 #include "ops/op.h"
 
 namespace tokamak {
@@ -47,6 +48,8 @@ double elementwise_flops(const OpSignature& s) {
     case Op::softcap:
     case Op::glu:
       return 10;
+    case Op::chain:
+      return chain_flops(Chain::parse(s.attrs.get<std::string>("code")));
     case Op::rms_norm:
       return 4;
     case Op::add_rms_norm:

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "ops/attention.h"
+#include "ops/chain.h"
 #include "ops/linear.h"
 #include "ops/op.h"
 #include "ops/rope.h"
@@ -73,16 +74,15 @@ constexpr std::array<std::string_view, 7> kBinaryKinds = {"add", "sub", "mul", "
 constexpr std::array<std::string_view, 3> kReduceKinds = {"sum", "mean", "max"};
 
 // Right-aligned; a dimension of size 1 stretches.
-SymShape broadcast(const Check& c) {
-  const SymShape &a = c.in[0].shape, &b = c.in[1].shape;
+SymShape broadcast(const Check& c, const SymShape& a, const SymShape& b) {
   SymShape out(std::max(a.size(), b.size()), Dim(1));
   for (size_t i = 0; i < out.size(); ++i) {
     const Dim one(1);
     const Dim x = i < a.size() ? a[a.size() - 1 - i] : one;
     const Dim y = i < b.size() ? b[b.size() - 1 - i] : one;
     if (x != y && x != one && y != one)
-      fail("{} {}: shapes {} and {} do not broadcast (dimension {} from the right)", name(c.op),
-           c.attrs.get<std::string>("kind"), str(a), str(b), i + 1);
+      fail("{}{}: shapes {} and {} do not broadcast (dimension {} from the right)", name(c.op),
+           c.op == Op::binary ? " " + c.attrs.get<std::string>("kind") : "", str(a), str(b), i + 1);
     out[out.size() - 1 - i] = x == one ? y : x;
   }
   return out;
@@ -106,7 +106,7 @@ std::vector<ValueType> elementwise(const Check& c) {
     require_kind(c, kBinaryKinds);
     c.compute_float(0, "left");
     c.compute_float(1, "right");
-    return {{common_dtype(c), broadcast(c)}};
+    return {{common_dtype(c), broadcast(c, c.in[0].shape, c.in[1].shape)}};
   }
   c.count(1, 1);
   if (c.op == Op::cast) {
@@ -121,6 +121,22 @@ std::vector<ValueType> elementwise(const Check& c) {
     fail("softcap: cap must be positive, found {}", c.attrs.get<double>("cap"));
   c.compute_float(0, "x");
   return {activation_like(c.in[0])};
+}
+
+std::vector<ValueType> chain(const Check& c) {
+  const Chain chain = Chain::parse(c.attrs.get<std::string>("code"));
+  const auto n = static_cast<size_t>(chain.inputs());
+  c.count(n, n);
+  SymShape shape;
+  for (size_t i = 0; i < n; ++i) {
+    c.compute_float(i, "x");
+    shape = broadcast(c, shape, c.in[i].shape);
+  }
+  if (shape.empty() || !shape.back().fixed())
+    fail("chain: its operands have shape {}; expected a last dimension of known size", str(shape));
+  std::vector<ValueType> out;
+  for (const ChainOutput& o : chain.outputs) out.push_back({o.dtype, shape});
+  return out;
 }
 
 std::vector<ValueType> over_rows(const Check& c) {
@@ -340,6 +356,8 @@ std::vector<ValueType> infer(Op op, const Attrs& attrs, const std::vector<ValueT
     case Op::cast:
     case Op::softcap:
       return elementwise(c);
+    case Op::chain:
+      return chain(c);
     case Op::reduce:
     case Op::softmax:
       return over_rows(c);

@@ -39,6 +39,7 @@ enum class Op : uint8_t {
   rope,            // ops/rope.h
   attention,       // ops/attention.h
   softcap,         // cap * tanh(x / cap); attrs: cap
+  chain,           // elementwise ops joined into one: ops/chain.h
   // Communication between ranks
   all_reduce,
   all_gather,

@@ -40,6 +40,9 @@ Program::Program(Backend& backend, EngineFile& engine, bool copy_weights,
       engine_(engine),
       deterministic_(is_deterministic(engine.plan())),
       weights_(backend, engine, copy_weights, other_layouts) {
+  std::vector<CompiledCode> code;
+  for (const auto& [key, bytes] : plan().code) code.push_back({key, bytes});
+  backend_.add_code(code);
   for (size_t i = 0; i < plan().steps.size(); ++i) bind_step(i);
   first_row_step_ = steps_.size();
   while (first_row_step_ > 0 && steps_[first_row_step_ - 1].rows) --first_row_step_;

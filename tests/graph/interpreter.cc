@@ -5,6 +5,7 @@
 #include <random>
 
 #include "ops/attention.h"
+#include "ops/chain.h"
 #include "ops/linear.h"
 #include "ops/scalar_math.h"
 
@@ -89,6 +90,7 @@ class Interpreter {
   void norm(const Node& n, Array& out);
   void add_norm(const Node& n, Array& out);
   void attention(const Node& n, Array& out);
+  void chain(const Node& n, Array& out);
 
   const Graph& g_;
   const Arrays& inputs_;
@@ -274,6 +276,29 @@ void Interpreter::attention(const Node& n, Array& out) {
     for (int64_t h = 0; h < a.heads; ++h) attend(a, q, k, in(n, 2), out, r, h);
 }
 
+// Casts change nothing here, so neither do a chain's roundings.
+void Interpreter::chain(const Node& n, Array& out) {
+  const Chain c = Chain::parse(n.attrs.get<std::string>("code"));
+  std::vector<Array> outs(c.outputs.size(), out);
+  for (size_t i = 0; i < out.data.size(); ++i) {
+    std::vector<double> t;
+    const auto read = [&](const ChainOperand& o) {
+      if (o.kind == ChainOperand::number) return o.value;
+      if (o.kind == ChainOperand::step) return t[static_cast<size_t>(o.index)];
+      const Array& x = in(n, static_cast<size_t>(o.index));
+      return x.data[broadcast_index(x, out.shape, i)];
+    };
+    for (const ChainStep& s : c.steps) {
+      const bool rounds = s.op == ChainOp::round_f16 || s.op == ChainOp::round_bf16;
+      t.push_back(rounds ? read(s.a) : apply(s.op, read(s.a), takes_two(s.op) ? read(s.b) : 0));
+    }
+    for (size_t k = 0; k < outs.size(); ++k)
+      outs[k].data[i] = t[static_cast<size_t>(c.outputs[k].step)];
+  }
+  for (size_t k = 1; k < outs.size(); ++k) values_[n.outputs[k]] = std::move(outs[k]);
+  out = std::move(outs[0]);
+}
+
 void Interpreter::step(const Node& n) {
   Array out = empty(g_.value(n.outputs.at(0)).type);
   switch (n.op) {
@@ -339,6 +364,9 @@ void Interpreter::step(const Node& n) {
       break;
     case Op::attention:
       attention(n, out);
+      break;
+    case Op::chain:
+      chain(n, out);
       break;
     case Op::softcap:
       for (size_t i = 0; i < out.data.size(); ++i) {

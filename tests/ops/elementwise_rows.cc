@@ -149,6 +149,8 @@ std::vector<OpSignature> binary_signatures() {
   return all;
 }
 
+}  // namespace
+
 double combine(const std::string& kind, double a, double b) {
   if (kind == "add") return a + b;
   if (kind == "sub") return a - b;
@@ -159,7 +161,6 @@ double combine(const std::string& kind, double a, double b) {
   return kind == "max" ? std::max(a, b) : std::min(a, b);
 }
 
-// Index into `from` of element `i` of `to`, right-aligned with sizes of 1 stretched.
 int64_t broadcast_index(const std::vector<int64_t>& from, const std::vector<int64_t>& to,
                         int64_t i) {
   int64_t index = 0, stride = 1;
@@ -173,6 +174,8 @@ int64_t broadcast_index(const std::vector<int64_t>& from, const std::vector<int6
   }
   return index;
 }
+
+namespace {
 
 std::vector<HostTensor> binary(const OpSignature& s, const std::vector<HostTensor>& in,
                                const TestStep& step, HostKv&) {

@@ -66,6 +66,7 @@ OpSignature make_signature(Op op, Attrs attrs, std::vector<ValueType> inputs) {
 std::vector<OpRow> op_table() {
   std::vector<OpRow> table;
   add_elementwise_rows(table);
+  add_chain_rows(table);
   add_row_wise_rows(table);
   add_move_rows(table);
   add_linear_rows(table);

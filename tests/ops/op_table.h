@@ -22,6 +22,7 @@ std::vector<OpRow> op_table();
 
 // Parts of it, one file per family.
 void add_elementwise_rows(std::vector<OpRow>& table);
+void add_chain_rows(std::vector<OpRow>& table);
 void add_row_wise_rows(std::vector<OpRow>& table);
 void add_move_rows(std::vector<OpRow>& table);
 void add_linear_rows(std::vector<OpRow>& table);
@@ -42,6 +43,10 @@ Tolerance tolerance_of(const OpSignature& signature, const StepShape& step,
 OpSignature make_signature(Op op, Attrs attrs, std::vector<ValueType> inputs);
 inline constexpr int64_t kOddSizes[] = {1, 3, 31, 33, 63, 65, 576};
 inline constexpr DType kActivationTypes[] = {DType::f32, DType::f16, DType::bf16};
-double activate_double(const std::string& kind, double x);  // a unary kind
+double activate_double(const std::string& kind, double x);    // a unary kind
+double combine(const std::string& kind, double a, double b);  // a binary kind
+// Index into `from` of element `i` of `to`, right-aligned with sizes of 1 stretched.
+int64_t broadcast_index(const std::vector<int64_t>& from, const std::vector<int64_t>& to,
+                        int64_t i);
 
 }  // namespace tokamak::test

@@ -22,6 +22,7 @@ struct Function {
 constexpr Function kFunctions[] = {
     {"exp", 1e-30f, 88.7f, 2},     {"tanh", 1e-30f, 20.0f, 3},      {"erf", 1e-30f, 6.0f, 2},
     {"sigmoid", 1e-30f, 80.0f, 4}, {"sqrt", 1e-30f, 1e30f, 0.5001}, {"rsqrt", 1e-30f, 1e30f, 1.5},
+    {"log", 1e-44f, 1e38f, 2},
 };
 
 std::vector<float> spread(float low, float high) {

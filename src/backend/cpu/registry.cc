@@ -1,6 +1,7 @@
 #include "backend/cpu/registry.h"
 
 #include "backend/cpu/attention/attention_tactic.h"
+#include "backend/cpu/chain/chain_tactics.h"
 #include "backend/cpu/light/light_tactics.h"
 #include "backend/cpu/linear/amx_tactic.h"
 #include "backend/cpu/linear/linear_tactic.h"
@@ -18,6 +19,7 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_reference_linear(r);
   add_reference_norm(r);
   add_reference_elementwise(r);
+  add_reference_chain(r);
   add_reference_rowwise(r);
   add_reference_moves(r);
   add_reference_rope(r);
@@ -25,6 +27,7 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
 
   add_rows16_embedding(r);
   add_light_tactics(r);
+  add_tuned_chain(r);
   add_tuned_linear(r);
   add_amx_linear(r);
   add_tuned_attention(r);

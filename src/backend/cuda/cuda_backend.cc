@@ -5,6 +5,7 @@
 #include <array>
 #include <thread>
 
+#include "backend/cuda/chain/chain.h"
 #include "backend/cuda/check.h"
 #include "backend/cuda/cuda_tactic.h"
 #include "backend/cuda/limits.h"
@@ -89,6 +90,9 @@ class CudaBackend final : public Backend {
     for (const auto& l : registry_.layouts)
       if (l->name() == name) return l.get();
     return nullptr;
+  }
+  void add_code(std::span<const CompiledCode> code) override {
+    for (const CompiledCode& c : code) registry_.code->add(c);
   }
 
   Buffer allocate(size_t bytes) override {

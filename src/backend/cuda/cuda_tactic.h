@@ -50,11 +50,14 @@ class CudaTactic : public Tactic {
   const int sm_;  // the least that it needs
 };
 
+class CodeStore;  // chain/chain.h
+
 struct CudaRegistry {
   CudaTarget target;
   bool offline = false;                          // no device: tactics are listed, none is bound
   std::vector<std::unique_ptr<Tactic>> tactics;  // of one op: best last
   std::vector<std::unique_ptr<WeightLayout>> layouts;
+  std::shared_ptr<CodeStore> code;
 
   template <typename T, typename... Args>
   void add(Args&&... args) {

@@ -1,6 +1,7 @@
 #include "backend/cuda/registry.h"
 
 #include "backend/cuda/attention/split.h"
+#include "backend/cuda/chain/chain.h"
 #include "backend/cuda/cublaslt/linear.h"
 #include "backend/cuda/fp8/linear.h"
 #include "backend/cuda/fp8/stream.h"
@@ -14,9 +15,10 @@ namespace tokamak {
 
 // Per op the last added counts as the best.
 CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
-  CudaRegistry r{target, offline, {}, {}};
+  CudaRegistry r{target, offline, {}, {}, std::make_shared<CodeStore>()};
   r.layouts.push_back(std::make_unique<PlainLayout>());
   add_cuda_reference_elementwise(r);
+  add_cuda_chain(r);
   add_cuda_reference_rowwise(r);
   add_cuda_reference_moves(r);
   add_cuda_reference_attention(r);

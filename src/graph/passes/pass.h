@@ -12,6 +12,7 @@ struct Pass {
   std::string_view name;
   std::string_view purpose;  // one line for `inspect`
   int (*run)(Graph& graph);
+  bool last = false;  // once the others have settled: it takes what they leave
 };
 
 std::span<const Pass> default_passes();
@@ -20,7 +21,8 @@ struct PassReport {
   std::string_view name;
   int rewrites;
 };
-// Runs the list to a fixed point and checks the graph after each pass.
+// Runs the list to a fixed point, then the last ones to theirs, and checks the graph after each
+// pass.
 std::vector<PassReport> run_passes(Graph& graph, std::span<const Pass> passes);
 
 }  // namespace tokamak

@@ -8,7 +8,7 @@
 namespace tokamak {
 namespace {
 
-constexpr std::array<Pass, 15> kDefault = {{
+constexpr std::array<Pass, 16> kDefault = {{
     {"constants", "arithmetic on constants, and with 0 and 1", fold_constants},
     {"casts", "casts that change nothing, or that another undoes", fold_casts},
     {"views", "reshapes and slices that change nothing or follow each other", fold_views},
@@ -24,9 +24,26 @@ constexpr std::array<Pass, 15> kDefault = {{
     {"add_norm", "residual add with the norm that follows", fuse_add_norm},
     {"epilogue", "activation and residual into the linear before", fuse_linear_epilogue},
     {"dead_code", "nodes without use", dead_code},
+    {"chains", "elementwise ops that none of these took, as one", join_chains, true},
 }};
 // A pass list that keeps rewriting is a bug; graphs settle in three or four rounds.
 constexpr int kMaxRounds = 50;
+
+void settle(Graph& graph, std::span<const Pass> passes, bool last,
+            std::vector<PassReport>& reports) {
+  for (int round = 0; round < kMaxRounds; ++round) {
+    int rewrites = 0;
+    for (size_t i = 0; i < passes.size(); ++i) {
+      if (passes[i].last != last) continue;
+      const int n = passes[i].run(graph);
+      graph.check();
+      reports[i].rewrites += n;
+      rewrites += n;
+    }
+    if (rewrites == 0) return;
+  }
+  TOKAMAK_ASSERT_MSG(false, "passes do not settle after {} rounds", kMaxRounds);
+}
 
 }  // namespace
 
@@ -37,17 +54,7 @@ int dead_code(Graph& graph) { return remove_dead(graph); }
 std::vector<PassReport> run_passes(Graph& graph, std::span<const Pass> passes) {
   std::vector<PassReport> reports;
   for (const Pass& pass : passes) reports.push_back({pass.name, 0});
-  for (int round = 0; round < kMaxRounds; ++round) {
-    int rewrites = 0;
-    for (size_t i = 0; i < passes.size(); ++i) {
-      const int n = passes[i].run(graph);
-      graph.check();
-      reports[i].rewrites += n;
-      rewrites += n;
-    }
-    if (rewrites == 0) return reports;
-  }
-  TOKAMAK_ASSERT_MSG(false, "passes do not settle after {} rounds", kMaxRounds);
+  for (const bool last : {false, true}) settle(graph, passes, last, reports);
   return reports;
 }
 

@@ -18,6 +18,7 @@ int fuse_glu(Graph& graph);
 int join_linears(Graph& graph);
 int fuse_add_norm(Graph& graph);
 int fuse_linear_epilogue(Graph& graph);
+int join_chains(Graph& graph);
 int dead_code(Graph& graph);
 
 }  // namespace tokamak

@@ -20,11 +20,12 @@ enum class MapKind : uint8_t {
   gelu,
   gelu_tanh,
   relu,
+  log,
   none,
 };
-inline constexpr int kMapKinds = 14;
-enum class PairKind : uint8_t { add, sub, mul, div, max, min };
-inline constexpr int kPairKinds = 6;
+inline constexpr int kMapKinds = 15;
+enum class PairKind : uint8_t { add, sub, mul, div, max, min, pow };
+inline constexpr int kPairKinds = 7;
 
 struct NormArgs {
   const float* x;
@@ -61,6 +62,10 @@ struct LightKernels {
   // f16 or bf16 rows to float32.
   void (*widen_f16)(const void* x, float* y, int64_t n);
   void (*widen_bf16)(const void* x, float* y, int64_t n);
+  // And back, to the nearest; round_*: as float32.
+  void (*narrow_f16)(const float* x, void* y, int64_t n);
+  void (*narrow_bf16)(const float* x, void* y, int64_t n);
+  Map round_f16, round_bf16;
 };
 
 const LightKernels& light_kernels_avx2();

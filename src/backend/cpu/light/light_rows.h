@@ -51,6 +51,9 @@ struct GeluTanh {
 struct Relu {
   TOKAMAK_INLINE static F16x of(F16x x) { return simd::relu(x); }
 };
+struct Log {
+  TOKAMAK_INLINE static F16x of(F16x x) { return simd::log(x); }
+};
 struct None {
   TOKAMAK_INLINE static F16x of(F16x x) { return x; }
 };
@@ -72,6 +75,16 @@ struct Max {
 };
 struct Min {
   TOKAMAK_INLINE static F16x of(F16x a, F16x b) { return simd::min_nan(a, b); }
+};
+
+struct Pow {  // the library's, one by one
+  TOKAMAK_INLINE static F16x of(F16x a, F16x b) {
+    float x[16], y[16];
+    simd::store(x, a);
+    simd::store(y, b);
+    for (int i = 0; i < 16; ++i) x[i] = __builtin_powf(x[i], y[i]);
+    return simd::load(x);
+  }
 };
 
 // Loads and stores of up to sixteen: `left` >= 16 takes the full vector.
@@ -228,13 +241,34 @@ void widen_bf16(const void* x, float* y, int64_t n) {
   for (; i < n; ++i) y[i] = bf16_to_f32(p[i]);
 }
 
+void narrow_f16(const float* x, void* y, int64_t n) {
+  auto* p = static_cast<uint16_t*>(y);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) simd::store_f16(p + i, simd::load(x + i));
+  for (; i < n; ++i) p[i] = f32_to_f16(x[i]);
+}
+
+void narrow_bf16(const float* x, void* y, int64_t n) {
+  auto* p = static_cast<uint16_t*>(y);
+  for (int64_t i = 0; i < n; ++i) p[i] = f32_to_bf16(x[i]);
+}
+
+void round_f16(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = f16_to_f32(f32_to_f16(x[i]));
+}
+
+void round_bf16(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16)
+    store_up_to(y + i, simd::round_bf16(load_up_to(x + i, n - i)), n - i);
+}
+
 constexpr LightKernels kKernels = {
     {map<Neg>, map<Abs>, map<Exp>, map<Sqrt>, map<Rsqrt>, map<Square>, map<Tanh>, map<Erf>,
-     map<Sigmoid>, map<Silu>, map<Gelu>, map<GeluTanh>, map<Relu>, map<None>},
+     map<Sigmoid>, map<Silu>, map<Gelu>, map<GeluTanh>, map<Relu>, map<Log>, map<None>},
     softcap,
-    {pair<Add>, pair<Sub>, pair<Mul>, pair<Div>, pair<Max>, pair<Min>},
+    {pair<Add>, pair<Sub>, pair<Mul>, pair<Div>, pair<Max>, pair<Min>, pair<Pow>},
     {glu<Neg>, glu<Abs>, glu<Exp>, glu<Sqrt>, glu<Rsqrt>, glu<Square>, glu<Tanh>, glu<Erf>,
-     glu<Sigmoid>, glu<Silu>, glu<Gelu>, glu<GeluTanh>, glu<Relu>, glu<None>},
+     glu<Sigmoid>, glu<Silu>, glu<Gelu>, glu<GeluTanh>, glu<Relu>, glu<Log>, glu<None>},
     norm,
     softmax,
     sum,
@@ -243,6 +277,10 @@ constexpr LightKernels kKernels = {
     rope,
     widen_f16,
     widen_bf16,
+    narrow_f16,
+    narrow_bf16,
+    round_f16,
+    round_bf16,
 };
 
 }  // namespace light

@@ -12,9 +12,10 @@ namespace tokamak {
 namespace {
 
 constexpr std::string_view kMapNames[kMapKinds] = {
-    "neg", "abs",     "exp",  "sqrt", "rsqrt",     "square", "tanh",
-    "erf", "sigmoid", "silu", "gelu", "gelu_tanh", "relu",   "none"};
-constexpr std::string_view kPairNames[kPairKinds] = {"add", "sub", "mul", "div", "max", "min"};
+    "neg",     "abs",  "exp",  "sqrt",      "rsqrt", "square", "tanh", "erf",
+    "sigmoid", "silu", "gelu", "gelu_tanh", "relu",  "log",    "none"};
+constexpr std::string_view kPairNames[kPairKinds] = {"add", "sub", "mul", "div",
+                                                     "max", "min", "pow"};
 
 template <size_t N>
 int index_of(const std::string_view (&names)[N], const std::string& name) {

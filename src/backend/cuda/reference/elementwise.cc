@@ -4,6 +4,7 @@
 #include "backend/cuda/kernels/vectors.h"
 #include "backend/cuda/map_kind.h"
 #include "backend/cuda/reference/reference.h"
+#include "backend/cuda/row_map.h"
 #include "ops/activation.h"
 
 namespace tokamak {
@@ -56,21 +57,6 @@ class MapKernel final : public Kernel {
   float cap_ = 0;
 };
 
-// Right-aligned; size 1 stretches. The result's last dimension is not a row dimension.
-cuda::RowMap row_map(const SymShape& from, const SymShape& result, const StepContext& step) {
-  cuda::RowMap m;
-  int64_t stride = 1;
-  for (size_t back = 2; back <= result.size(); ++back) {
-    const int64_t size = result[result.size() - back].resolve(step.tokens, step.logit_rows);
-    const bool has = back <= from.size() && from[from.size() - back] != Dim(1);
-    TOKAMAK_ASSERT(m.dims < cuda::RowMap::kMaxDims);
-    m.size[m.dims] = std::max<int64_t>(size, 1);
-    m.step[m.dims++] = has ? stride : 0;
-    if (has) stride *= size;
-  }
-  return m;
-}
-
 template <auto kRun>
 class PairKernel final : public Kernel {
  public:
@@ -114,6 +100,21 @@ bool fits(const OpSignature& s) {
 }
 
 }  // namespace
+
+// The result's last dimension is not a row dimension.
+cuda::RowMap row_map(const SymShape& from, const SymShape& result, const StepContext& step) {
+  cuda::RowMap m;
+  int64_t stride = 1;
+  for (size_t back = 2; back <= result.size(); ++back) {
+    const int64_t size = result[result.size() - back].resolve(step.tokens, step.logit_rows);
+    const bool has = back <= from.size() && from[from.size() - back] != Dim(1);
+    TOKAMAK_ASSERT(m.dims < cuda::RowMap::kMaxDims);
+    m.size[m.dims] = std::max<int64_t>(size, 1);
+    m.step[m.dims++] = has ? stride : 0;
+    if (has) stride *= size;
+  }
+  return m;
+}
 
 MapKind map_kind(const std::string& kind) {
   constexpr std::array<std::string_view, 14> kNames = {
