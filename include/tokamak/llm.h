@@ -25,6 +25,7 @@ struct ModelConfig;
 struct LLMOptions {
   std::string device = "cpu";
   int workers = 0;                      // 0: one per allowed physical core
+  std::vector<std::string> plugins;     // libraries with users' ops (tokamak/plugin.h)
   std::string dtype = "auto";           // for models that must be converted first
   bool keep_quantized = true;           // GGUF blocks stay as they are
   std::string kv_cache_dtype = "auto";  // for models that must be built first

@@ -125,6 +125,10 @@ class Network {
   // float32 numbers that compile() is given. The same name again is the same weight.
   Tensor weight(const std::string& name, const std::vector<int64_t>& shape);
   void mark_output(Tensor value, const std::string& name);
+  // An op of a plug-in library (tokamak/plugin.h), with its attributes as text; its outputs.
+  std::vector<Tensor> plugin(const std::string& library, const std::string& op,
+                             const std::vector<Tensor>& inputs,
+                             const std::map<std::string, std::string>& attributes = {});
   // Marks every intermediate whose name matches (* and ?) as an output, so that no pass swallows
   // it; returns their names. Names are those of graph_text().
   std::vector<std::string> mark_debug(const std::string& pattern);

@@ -73,7 +73,8 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   compile.deterministic = options.deterministic;
   compile.debug_tensors = options.debug_tensors;
   if (options.weights_at_open) compile.random_weights = kRandomSeed;
-  Graph graph = build_decoder(config, lookup, backend.activation_dtype(config.dtype));
+  Graph graph = build_decoder(config, lookup, backend.activation_dtype(config.dtype),
+                              load_plugins(options.plugins));
 
   AtomicDirectory directory(options.output_dir, options.overwrite);
   TimingCache cache;
@@ -113,10 +114,22 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
 }  // namespace
 
 std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
-                                      const std::string& isa) {
-  if (device == "cpu") return make_cpu_backend({.workers = workers, .isa = isa});
-  if (device == "cuda") return load_cuda_backend();
-  fail("--device is '{}'; expected cpu or cuda", device);
+                                      const std::string& isa, const PluginLibraries& plugins) {
+  std::unique_ptr<Backend> backend;
+  if (device == "cpu")
+    backend = make_cpu_backend({.workers = workers, .isa = isa});
+  else if (device == "cuda")
+    backend = load_cuda_backend();
+  else
+    fail("--device is '{}'; expected cpu or cuda", device);
+  for (const auto& plugin : plugins) backend->add_plugin(plugin);
+  return backend;
+}
+
+PluginLibraries load_plugins(const std::vector<std::string>& paths) {
+  PluginLibraries list;
+  for (const std::string& path : paths) list.push_back(PluginLibrary::load(path));
+  return list;
 }
 
 CompileReport build(const BuildOptions& options, Backend& backend) {
@@ -138,12 +151,14 @@ namespace {
 
 // Without a GPU an engine for one can still be built, by estimates: it is tuned where it is opened.
 std::unique_ptr<Backend> backend_to_build_for(const BuildOptions& o) {
-  if (o.device != "cuda") return make_backend(o.device, o.workers);
+  const PluginLibraries plugins = load_plugins(o.plugins);
+  if (o.device != "cuda") return make_backend(o.device, o.workers, {}, plugins);
   try {
-    return load_cuda_backend();
+    return make_backend(o.device, o.workers, {}, plugins);
   } catch (const Error& e) {
     if (o.tuning) fail("{} (--no_tuning builds an engine without a GPU)", e.what());
     auto backend = load_cuda_backend({.offline = true});
+    for (const auto& plugin : plugins) backend->add_plugin(plugin);
     log::warning("{}; the engine will be tuned where it is opened", e.what());
     return backend;
   }

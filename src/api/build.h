@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "compile/compile.h"
+#include "ops/plugin.h"
 #include "quant/recipe.h"
 
 namespace tokamak {
@@ -23,6 +24,7 @@ struct BuildOptions {
   std::string debug_tensors;
   std::string device = "cpu";
   int workers = 0;
+  std::vector<std::string> plugins;  // libraries with users' ops (tokamak/plugin.h)
   bool overwrite = false;
   bool quiet = false;  // no memory table
   // build_random: linear weights in a weight-only format or fp8; and no weights in the engine, they
@@ -31,9 +33,11 @@ struct BuildOptions {
   bool weights_at_open = false;
 };
 
-// "cpu"; Error lists the known devices.
+// "cpu" or "cuda", with users' ops; Error lists the known devices.
 std::unique_ptr<Backend> make_backend(const std::string& device, int workers,
-                                      const std::string& isa = {});
+                                      const std::string& isa = {},
+                                      const PluginLibraries& plugins = {});
+PluginLibraries load_plugins(const std::vector<std::string>& paths);
 
 CompileReport build(const BuildOptions& options);
 // With a backend that the caller has.

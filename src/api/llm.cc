@@ -76,7 +76,7 @@ SessionOptions session_options(const LLMOptions& o, const fs::path& engine, Back
 struct LLM::Impl {
   Impl(const fs::path& model, LLMOptions o)
       : options(std::move(o)),
-        backend(make_backend(options.device, options.workers)),
+        backend(make_backend(options.device, options.workers, {}, load_plugins(options.plugins))),
         directory(engine_of(model, options, *backend)),
         session(directory, *backend, session_options(options, directory, *backend)),
         decode_loop(session),

@@ -50,11 +50,18 @@ bool is_checkpoint(const fs::path& model) {
   return fs::is_regular_file(model / "rank0.safetensors", ignored);
 }
 
+std::string plugin_stamps(const std::vector<std::string>& plugins) {
+  std::string text;
+  for (const std::string& p : plugins) text += stamp(p);
+  return text;
+}
+
 std::string cache_name(const fs::path& model, const LLMOptions& o, const Backend& backend) {
-  const std::string key = fmt::format(
-      "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", fingerprint(model), o.dtype, o.keep_quantized,
-      o.kv_cache_dtype, o.tuning, o.activation_bits, o.deterministic, o.max_num_tokens,
-      o.debug_tensors, backend.properties().key, kEngineFormat, kKernelVersion);
+  const std::string key =
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", fingerprint(model), o.dtype,
+                  o.keep_quantized, o.kv_cache_dtype, o.tuning, o.activation_bits, o.deterministic,
+                  o.max_num_tokens, o.debug_tensors, plugin_stamps(o.plugins),
+                  backend.properties().key, kEngineFormat, kKernelVersion);
   const fs::path whole = fs::canonical(model);
   return fmt::format("{}-{:016x}", whole.stem().string(), hash(key));
 }
@@ -146,6 +153,7 @@ fs::path engine_of(const fs::path& model, const LLMOptions& options, Backend& ba
   build_options.max_num_tokens = options.max_num_tokens;
   build_options.timing_cache = root / "timing.cache";
   build_options.debug_tensors = options.debug_tensors;
+  build_options.plugins = options.plugins;
   build_options.overwrite = true;
   build_options.quiet = true;
   build(build_options, backend);

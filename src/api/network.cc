@@ -224,6 +224,25 @@ void Network::mark_output(Tensor value, const std::string& name) {
   graph_->graph().mark_output(value.id_, name);
 }
 
+std::vector<Tensor> Network::plugin(const std::string& path, const std::string& name,
+                                    const std::vector<Tensor>& inputs,
+                                    const std::map<std::string, std::string>& attributes) {
+  const auto library = graph_->plugin(path);
+  const tokamak_op* op = find_plugin_op({library}, name).second;
+  std::vector<ValueType> types;
+  std::vector<ValueId> ids;
+  for (const Tensor& t : inputs) {
+    if (Access::graph(t) != graph_.get()) fail("operands of '{}' belong to another network", name);
+    ids.push_back(t.id_);
+    types.push_back(Access::in(t).type());
+  }
+  std::vector<Tensor> outputs;
+  for (const ValueId id : graph_->graph().add_node(
+           Op::plugin, plugin_attrs(library, *op, attributes, types), ids, name))
+    outputs.push_back({graph_.get(), id});
+  return outputs;
+}
+
 std::vector<std::string> Network::mark_debug(const std::string& pattern) {
   return tokamak::mark_debug(graph_->graph(), pattern);
 }
@@ -240,8 +259,8 @@ Compiled Network::compile(const Arrays& weights, const CompileOptions& options) 
   if (!is_network(plan)) fail("no output of the network depends on an input");
   ArrayWeights source(weights);
   return Compiled(std::make_unique<Compiled::Impl>(
-      std::move(graph), std::move(plan), make_backend(options.device, options.workers, options.isa),
-      source));
+      std::move(graph), std::move(plan),
+      make_backend(options.device, options.workers, options.isa, graph_->plugins()), source));
 }
 
 }  // namespace tokamak::network

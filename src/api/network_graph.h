@@ -2,6 +2,7 @@
 #pragma once
 #include "graph/graph.h"
 #include "nn/functional.h"
+#include "ops/plugin.h"
 #include "tokamak/network.h"
 
 namespace tokamak::network {
@@ -12,10 +13,19 @@ class NetworkGraph {
   Graph& graph() { return graph_; }
   const Graph& graph() const { return graph_; }
   nn::Tensor tensor(int32_t id) { return {&builder_, id}; }
+  // Loaded once for each path.
+  std::shared_ptr<const PluginLibrary> plugin(const std::string& path) {
+    for (const auto& p : plugins_)
+      if (p->path() == path) return p;
+    plugins_.push_back(PluginLibrary::load(path));
+    return plugins_.back();
+  }
+  const PluginLibraries& plugins() const { return plugins_; }
 
  private:
   Graph graph_;
   nn::Builder builder_;
+  PluginLibraries plugins_;
 };
 
 // Between the public handle and the builder's.

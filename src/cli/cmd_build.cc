@@ -54,6 +54,8 @@ Run declare_build(CLI::App& app) {
   app.add_option("--device", o->device, "Backend")->capture_default_str();
   app.add_option("--workers", o->workers, "CPU threads; 0: one per allowed core")
       ->capture_default_str();
+  app.add_option("--plugin", o->plugins,
+                 "Library with ops of your own (docs/plugins.md); may be given several times");
   app.add_flag("--overwrite", o->overwrite, "Replace an output directory that exists");
   app.add_flag("--verbose", *verbose, "The tactics that lost, with their times, per step size");
   return [o, verbose] {

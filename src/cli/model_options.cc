@@ -49,6 +49,8 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
   app.add_option("--device", o.llm.device, "Backend")->capture_default_str();
   app.add_option("--workers", o.llm.workers, "CPU threads; 0: one per allowed core")
       ->capture_default_str();
+  app.add_option("--plugin", o.llm.plugins,
+                 "Library with ops of your own (docs/plugins.md); may be given several times");
   app.add_option("--dtype", o.llm.dtype, "With --model: auto, float32, float16 or bfloat16")
       ->capture_default_str();
   app.add_option("--keep_quantized", o.llm.keep_quantized, "With --model: keep GGUF blocks")

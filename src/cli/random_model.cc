@@ -22,7 +22,8 @@ std::filesystem::path random_model(const std::filesystem::path& model_config,
                                    const LLMOptions& options, const QuantRecipe& quantization,
                                    bool weights_in_file) {
   const DType dtype = options.dtype == "auto" ? DType::bf16 : parse_dtype(options.dtype);
-  const auto backend = make_backend(options.device, options.workers);
+  const auto backend =
+      make_backend(options.device, options.workers, {}, load_plugins(options.plugins));
   const size_t key = std::hash<std::string>{}(
       fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", read_text(model_config), name(dtype),
                   describe(quantization), weights_in_file, kKernelVersion, options.kv_cache_dtype,
@@ -42,6 +43,7 @@ std::filesystem::path random_model(const std::filesystem::path& model_config,
   build.quantization = quantization;
   build.weights_at_open = !weights_in_file;
   build.timing_cache = cache_dir(options.cache_dir) / "timing.cache";
+  build.plugins = options.plugins;
   build.quiet = true;
   build_random(model_config, dtype, build, *backend);
   return folder;

@@ -89,7 +89,7 @@ void apply_defaults(HfConfig& config, const char* defaults_json) {
 std::string canonical_activation(const std::string& name, const std::string& source) {
   if (name == "silu" || name == "swish") return "silu";
   if (name == "gelu") return "gelu";
-  if (name == "relu" || name == "sigmoid") return name;
+  if (name == "relu" || name == "sigmoid" || name.starts_with("plugin:")) return name;
   for (const char* tanh : {"gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_tanh"})
     if (name == tanh) return "gelu_tanh";
   fail("'{}': activation '{}' is not supported; known: silu, gelu, gelu_pytorch_tanh, relu", source,

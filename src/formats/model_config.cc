@@ -161,7 +161,8 @@ void ModelConfig::validate(const std::string& source) const {
     fail("'{}': num_attention_heads is {}, not a multiple of num_key_value_heads {}", source,
          num_attention_heads, num_key_value_heads);
   check_positive(source, "norm_epsilon", norm_epsilon);
-  check_one_of(source, "hidden_act", hidden_act,
+  if (!hidden_act.starts_with("plugin:"))  // a user's op, looked for when the graph is made
+    check_one_of(source, "hidden_act", hidden_act,
                {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid"});
   check_one_of(source, "dtype", std::string(info(dtype).long_name),
                {"float32", "float16", "bfloat16"});

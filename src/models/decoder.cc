@@ -60,7 +60,8 @@ nn::AttentionOptions attention_options(const ModelConfig& c, int64_t layer) {
 
 class Decoder {
  public:
-  Decoder(Builder& b, const ModelConfig& c) : b_(b), c_(c) {}
+  Decoder(Builder& b, const ModelConfig& c, const PluginLibraries& plugins)
+      : b_(b), c_(c), plugins_(plugins) {}
 
   Tensor operator()(Tensor token_ids, Tensor positions, DType activation) const {
     const nn::Embedding embedding(b_, "transformer.vocab_embedding", c_.vocab_size, c_.hidden_size,
@@ -76,12 +77,24 @@ class Decoder {
     return nn::RmsNorm(b_, name, c_.hidden_size, c_.norm_epsilon);
   }
 
+  // "silu", or "plugin:NAME": an op of two operands.
+  nn::Gate gate() const {
+    constexpr std::string_view kPlugin = "plugin:";
+    if (!c_.hidden_act.starts_with(kPlugin))
+      return nn::activation_gate(parse_activation(c_.hidden_act));
+    const auto [library, op] = find_plugin_op(plugins_, c_.hidden_act.substr(kPlugin.size()));
+    return [library, op](Tensor a, Tensor b) {
+      return a.builder->node(Op::plugin, plugin_attrs(library, *op, {}, {a.type(), b.type()}),
+                             {a, b}, op->name);
+    };
+  }
+
   Tensor layer(int64_t i, Tensor x, Tensor positions) const {
     const std::string name = fmt::format("transformer.layers.{}", i);
     const Builder::Scope scope(b_, name);
     const nn::Attention attention(b_, name + ".attention", attention_options(c_, i));
-    const nn::GatedMlp mlp(b_, name + ".mlp", c_.hidden_size, c_.intermediate_size,
-                           parse_activation(c_.hidden_act), c_.mlp_bias);
+    const nn::GatedMlp mlp(b_, name + ".mlp", c_.hidden_size, c_.intermediate_size, gate(),
+                           c_.mlp_bias);
 
     Tensor h = attention(norm(name + ".input_layernorm")(x), positions);
     if (c_.sandwich_norms) h = norm(name + ".post_attention_layernorm")(h);
@@ -105,11 +118,13 @@ class Decoder {
 
   Builder& b_;
   const ModelConfig& c_;
+  const PluginLibraries& plugins_;
 };
 
 }  // namespace
 
-Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights, DType activation) {
+Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights, DType activation,
+                    const PluginLibraries& plugins) {
   if (config.mapping.world_size() != 1)
     fail(
         "the checkpoint is split for tp_size {} and pp_size {}; this version builds engines from "
@@ -120,7 +135,8 @@ Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights, 
   const ValueType per_token{DType::i32, {Symbol::tokens}};
   const Tensor token_ids = builder.input("token_ids", per_token);
   const Tensor positions = builder.input("positions", per_token);
-  graph.mark_output(Decoder(builder, config)(token_ids, positions, activation).id, "logits");
+  graph.mark_output(Decoder(builder, config, plugins)(token_ids, positions, activation).id,
+                    "logits");
   return graph;
 }
 

@@ -5,12 +5,14 @@
 #include "formats/model_config.h"
 #include "graph/graph.h"
 #include "nn/builder.h"
+#include "ops/plugin.h"
 
 namespace tokamak {
 
 // Error names a weight that is missing or has another shape than the config implies.
-// activation: dtype of everything between the embedding and the logits.
+// activation: dtype of everything between the embedding and the logits. plugins: where the op of a
+// hidden_act "plugin:NAME" is looked for, which takes the results of the MLP's two linears.
 Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights,
-                    DType activation = DType::f32);
+                    DType activation = DType::f32, const PluginLibraries& plugins = {});
 
 }  // namespace tokamak

@@ -3,6 +3,7 @@
 #include "ops/attention.h"
 #include "ops/chain.h"
 #include "ops/op.h"
+#include "ops/plugin.h"
 
 namespace tokamak {
 namespace {
@@ -68,6 +69,7 @@ double elementwise_flops(const OpSignature& s) {
 
 OpCost cost(const OpSignature& s, int64_t tokens, int64_t sequences, int64_t context_tokens) {
   if (s.op == Op::slice || s.op == Op::reshape || s.op == Op::constant) return {};
+  if (s.op == Op::plugin) return plugin_cost(s.attrs, tokens);
   OpCost c;
   for (const ValueType& t : s.outputs) c.bytes += bytes(t, tokens, sequences);
   if (s.op == Op::embedding || s.op == Op::gather_rows) {

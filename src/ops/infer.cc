@@ -6,6 +6,7 @@
 #include "ops/chain.h"
 #include "ops/linear.h"
 #include "ops/op.h"
+#include "ops/plugin.h"
 #include "ops/rope.h"
 
 namespace tokamak {
@@ -391,9 +392,8 @@ std::vector<ValueType> infer(Op op, const Attrs& attrs, const std::vector<ValueT
     case Op::send:
     case Op::recv:
       return communication(c);
-    case Op::plugin:  // one output like the first input
-      if (inputs.empty()) fail("plugin '{}': no operands", attrs.get<std::string>("name"));
-      return {activation_like(inputs[0])};
+    case Op::plugin:
+      return plugin_outputs(attrs);
   }
   TOKAMAK_ASSERT(false);
   return {};

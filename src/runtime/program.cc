@@ -85,6 +85,13 @@ std::vector<Program::Option> Program::options_of(const PlanStep& step,
     for (const TacticChoice& c : step.choices)
       options.back().us.push_back(expected_us(c, *t, signature));
   }
+  if (options.empty() && step.op == Op::plugin)
+    fail(
+        "'{}' needs the op '{}' of the plug-in '{}' (version {} when it was built) on '{}', which "
+        "is not there: give --plugin PATH.so",
+        engine_.path().string(), step.attrs.get<std::string>("op"),
+        step.attrs.get<std::string>("library"), step.attrs.get<std::string>("version"),
+        backend_.name());
   if (options.empty())
     fail("'{}': backend '{}' ({}) has no tactic for {} of '{}'", engine_.path().string(),
          backend_.name(), backend_.properties().isa, name(step.op), step.name);

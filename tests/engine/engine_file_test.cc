@@ -57,6 +57,18 @@ TEST_F(EngineFileTest, RoundTrip) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1) << "a temporary file stayed";
 }
 
+TEST_F(EngineFileTest, CompiledCodeIsKeptByteForByte) {
+  std::string all;
+  for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
+  plan_.code = {{"chain sm_90 01", all}, {"chain sm_90 02", ""}};
+  EXPECT_EQ(Plan::from_json(plan_.to_json()).code, plan_.code);
+  Json damaged = plan_.to_json();
+  damaged["code"]["chain sm_90 01"] = "0g";
+  EXPECT_THROW(Plan::from_json(damaged), Error);
+  damaged["code"]["chain sm_90 01"] = "0";
+  EXPECT_THROW(Plan::from_json(damaged), Error);
+}
+
 TEST_F(EngineFileTest, EveryTruncationIsOneError) {
   const std::string whole = slurp(path_);
   for (size_t n = 0; n < whole.size(); n += n < 4200 ? 1 : 7) {

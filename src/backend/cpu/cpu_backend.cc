@@ -10,6 +10,7 @@
 
 #include "backend/cpu/huge_memory.h"
 #include "backend/cpu/limits.h"
+#include "backend/cpu/plugin/plugin.h"
 #include "backend/cpu/registry.h"
 #include "backend/cpu/topology.h"
 #include "backend/cpu/worker_pool.h"
@@ -77,6 +78,12 @@ class CpuBackend final : public Backend {
         nodes_(nodes_of(topology, pool.cpus)),
         pool_(target.workers, std::move(pool)) {
     for (const auto& t : registry_.tactics) by_op_[static_cast<size_t>(t->op())].push_back(t.get());
+  }
+  void add_plugin(std::shared_ptr<const PluginLibrary> library) override {
+    const size_t before = registry_.tactics.size();
+    tokamak::add_plugin(registry_, library);
+    for (size_t i = before; i < registry_.tactics.size(); ++i)
+      by_op_[static_cast<size_t>(Op::plugin)].push_back(registry_.tactics[i].get());
   }
 
   std::string_view name() const override { return "cpu"; }

@@ -9,6 +9,7 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/cuda_tactic.h"
 #include "backend/cuda/limits.h"
+#include "backend/cuda/plugin/plugin.h"
 #include "backend/cuda/registry.h"
 #include "backend/cuda/sampling/sampler.h"
 #include "backend/cuda/upload.h"
@@ -90,6 +91,12 @@ class CudaBackend final : public Backend {
     for (const auto& l : registry_.layouts)
       if (l->name() == name) return l.get();
     return nullptr;
+  }
+  void add_plugin(std::shared_ptr<const PluginLibrary> library) override {
+    const size_t before = registry_.tactics.size();
+    tokamak::add_plugin(registry_, library);
+    for (size_t i = before; i < registry_.tactics.size(); ++i)
+      by_op_[static_cast<size_t>(Op::plugin)].push_back(registry_.tactics[i].get());
   }
   void add_code(std::span<const CompiledCode> code) override {
     for (const CompiledCode& c : code) registry_.code->add(c);
