@@ -18,7 +18,8 @@ ALLOWED = {
     "engine": {"base", "ops"},
     "backend": {"base", "ops"},
     "compile": {"base", "ops", "formats", "graph", "models", "engine", "backend"},
-    "runtime": {"base", "ops", "engine", "backend"},
+    "guide": {"base"},
+    "runtime": {"base", "ops", "engine", "backend", "guide"},
     "serve": {"base", "text", "runtime", "api"},
 }
 SEES_ALL = {"api", "cli", "main.cc"}

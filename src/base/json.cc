@@ -30,15 +30,24 @@ void check_depth(std::string_view text, const std::string& source) {
   }
 }
 
-}  // namespace
-
-Json parse_json(std::string_view text, const std::string& source) {
+template <typename J>
+J parse(std::string_view text, const std::string& source) {
   check_depth(text, source);
   try {
-    return Json::parse(text);
+    return J::parse(text);
   } catch (const Json::exception& e) {
     fail("'{}' is not valid JSON: {}", source, e.what());
   }
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& source) {
+  return parse<Json>(text, source);
+}
+
+OrderedJson parse_ordered_json(std::string_view text, const std::string& source) {
+  return parse<OrderedJson>(text, source);
 }
 
 std::string read_text(const std::filesystem::path& path) {

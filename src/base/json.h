@@ -14,6 +14,7 @@ using OrderedJson = nlohmann::ordered_json;  // keys as written: for chat templa
 
 // Throws Error with the source's name, line and column when the text is not JSON.
 Json parse_json(std::string_view text, const std::string& source);
+OrderedJson parse_ordered_json(std::string_view text, const std::string& source);
 Json load_json(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);
 
