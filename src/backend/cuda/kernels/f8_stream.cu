@@ -3,6 +3,7 @@
 // A lane's 16 bytes of 64 columns of a row are its part of four products' A operands, in the
 // layout's order.
 #include "backend/cuda/kernels/f8_stream.cuh"
+#include "backend/cuda/kernels/mma.cuh"
 
 namespace tokamak::cuda {
 namespace {
@@ -15,13 +16,6 @@ __device__ inline uint4 load_sixteen(uint32_t address) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "r"(address));
   return v;
-}
-
-// Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
-__device__ inline void load_matrices(uint32_t (&r)[4], uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address));
 }
 
 // Four codes to 16-bit numbers: the first two, the others.
@@ -45,19 +39,6 @@ __device__ inline void widen_codes(uint32_t w, uint32_t& lo, uint32_t& hi) {
   }
 }
 
-template <typename E>
-__device__ inline void mma_halves(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-#define TOKAMAK_MMA(type)                                                   \
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type       \
-               ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])             \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-  if constexpr (__is_same(E, __half))
-    TOKAMAK_MMA("f16");
-  else
-    TOKAMAK_MMA("bf16");
-#undef TOKAMAK_MMA
-}
 // Adds K groups of 16 rows times 64 columns of 8 NT tokens; lo, hi: 16 bytes of rows g and g + 8 of
 // each group; x: the tokens in shared memory.
 template <typename E, int NT, int K>

@@ -2,7 +2,8 @@
 // weights), 128 (codes of 8 bits) or 256 columns; the steps of all row tiles, one after another,
 // are shared out evenly over the blocks, so that none has more than one step more than another. One
 // thread copies the steps ahead into a ring, weights even before the kernel ahead has ended. Eight
-// warps take 16 rows each. Where a tile's steps fall to several blocks, one of them adds the sums
+// warps take 16 rows each; where codes must become numbers, two teams of eight take half of every
+// step's columns each. Where a tile's steps fall to several blocks, one of them adds the sums
 // of all in order: the result depends neither on the timing nor on the number of tokens.
 #pragma once
 #include "backend/cuda/kernels/activate.cuh"
@@ -137,7 +138,42 @@ __device__ void copy_steps(const StreamArg& a, const StreamShape& shape, const R
   }
 }
 
-// Barrier of the computing warps.
+// The second team's sums of a tile go to the first. Each waits for the other through `room`, which
+// holds the sums of 256 threads.
+template <int NT>
+class Handover {
+ public:
+  __device__ explicit Handover(float4* room) : room_(room + threadIdx.x % kStreamThreads) {}
+  __device__ void give(const float (&c)[NT][4]) {
+    if (given_) asm volatile("bar.sync 3, 512;" ::: "memory");  // the last ones were taken
+    given_ = true;
+#pragma unroll
+    for (int i = 0; i < NT; ++i)
+      room_[i * kStreamThreads] = make_float4(c[i][0], c[i][1], c[i][2], c[i][3]);
+    asm volatile("bar.arrive 2, 512;" ::: "memory");
+  }
+  __device__ void take(float (&c)[NT][4]) {
+    asm volatile("bar.sync 2, 512;" ::: "memory");
+#pragma unroll
+    for (int i = 0; i < NT; ++i) {
+      const float4 v = room_[i * kStreamThreads];
+      c[i][0] += v.x;
+      c[i][1] += v.y;
+      c[i][2] += v.z;
+      c[i][3] += v.w;
+    }
+    asm volatile("bar.arrive 3, 512;" ::: "memory");
+  }
+  __device__ void end() {  // of the second team
+    if (given_) asm volatile("bar.sync 3, 512;" ::: "memory");
+  }
+
+ private:
+  float4* const room_;
+  bool given_ = false;
+};
+
+// Barrier of the warps that add up and write.
 __device__ inline void meet_computing() { asm volatile("bar.sync 1, 256;" ::: "memory"); }
 
 // Sums of a tile whose steps several blocks share: the one with its first steps finishes it; the
@@ -290,7 +326,11 @@ __device__ bool finish_usual(const StreamArg& a, int tile, const float (&c)[NT][
 }
 
 template <typename E, int BITS, int FORMAT, int NT>
-__device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, const Ring& ring) {
+__device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, const Ring& ring,
+                              float4* room) {
+  constexpr bool kTeams = kStreamTeams<BITS, FORMAT, NT> == 2;
+  const bool helps = kTeams && threadIdx.x >= kStreamThreads;
+  Handover<NT> handover(room);
   wait_for_previous();
   StreamWalk walk = shape.walk();
   Product<E, BITS, FORMAT, NT> product(a);
@@ -312,14 +352,21 @@ __device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, cons
     }
     product.finish();
     hand_back(product.kHoldsStep);
-    product.end_tile(a, walk.tile);
-    if (gather_sums<NT>(a, shape, walk, product.c) && !finish_usual<E, NT>(a, walk.tile, product.c))
-      finish_tile<NT>(a, walk.tile, product.c);
+    if (helps) {
+      handover.give(product.c);
+    } else {
+      if (kTeams) handover.take(product.c);
+      product.end_tile(a, walk.tile);
+      if (gather_sums<NT>(a, shape, walk, product.c) &&
+          !finish_usual<E, NT>(a, walk.tile, product.c))
+        finish_tile<NT>(a, walk.tile, product.c);
+    }
     product.clear();
     i += count;
     walk.at = 0;
     ++walk.tile;
   }
+  if (helps) handover.end();
 }
 
 #endif
@@ -329,26 +376,33 @@ __device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, cons
 template <int BITS, int NT>
 inline constexpr int kStreamBlocks = BITS == 16 || NT <= 4 ? 2 : 1;
 
+// Threads that compute.
+template <int BITS, int FORMAT, int NT>
+inline constexpr int kStreamComputing = kStreamThreads* kStreamTeams<BITS, FORMAT, NT>;
+
 template <typename E, int BITS, int FORMAT, int NT>
-__global__ __launch_bounds__(kStreamThreads + 32, kStreamBlocks<BITS, NT>) void stream_kernel(
-    const __grid_constant__ StreamArg a) {
+__global__ __launch_bounds__(
+    kStreamComputing<BITS, FORMAT, NT> + 32,
+    kStreamBlocks<BITS, NT>) void stream_kernel(const __grid_constant__ StreamArg a) {
 #ifdef TOKAMAK_STREAM
+  constexpr int kComputing = kStreamComputing<BITS, FORMAT, NT>;
   extern __shared__ char dynamic[];
   __shared__ uint64_t full[kStreamMaxStages], empty[kStreamMaxStages];
+  __shared__ float4 room[kComputing > kStreamThreads ? NT * kStreamThreads : 1];
   const Ring ring{dynamic + (1024 - shared_address(dynamic) % 1024) % 1024, full, empty};
   const StreamShape shape(a, BITS, NT * 8);
-  if (threadIdx.x == kStreamThreads) {
+  if (threadIdx.x == kComputing) {
     for (int i = 0; i < a.stages; ++i) {
       barrier_init(&full[i], 1);
-      barrier_init(&empty[i], kStreamThreads / 32);
+      barrier_init(&empty[i], kComputing / 32);
     }
     barrier_init_fence();
   }
   __syncthreads();
   let_next_start();
-  if (threadIdx.x < kStreamThreads) {
-    compute_tiles<E, BITS, FORMAT, NT>(a, shape, ring);
-  } else if (threadIdx.x == kStreamThreads) {
+  if (threadIdx.x < kComputing) {
+    compute_tiles<E, BITS, FORMAT, NT>(a, shape, ring, room);
+  } else if (threadIdx.x == kComputing) {
     copy_steps<BITS, NT>(a, shape, ring);
   }
 #endif
@@ -361,12 +415,14 @@ template <typename E, int BITS, int FORMAT, int NT>
 void stream_launch(StreamArg a, cudaStream_t stream) {
   const int w_bytes = BITS == 16 ? kStreamTileRows * 128 : 2 * a.format.step_bytes();
   const int stage = (NT * 8 * stream_step(BITS) * 2 + w_bytes + 1023) / 1024 * 1024;
-  a.stages =
-      kStreamRingBytes / stage < kStreamMaxStages ? kStreamRingBytes / stage : kStreamMaxStages;
+  constexpr int kComputing = kStreamComputing<BITS, FORMAT, NT>;
+  constexpr int kRoom = kComputing > kStreamThreads ? NT * kStreamThreads * 16 : 0;
+  const int stages = (kStreamRingBytes - kRoom) / stage;
+  a.stages = stages < kStreamMaxStages ? stages : kStreamMaxStages;
   const int shared = a.stages * stage + 1024;
   const auto kernel = stream_kernel<E, BITS, FORMAT, NT>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-  launch_overlapped(kernel, dim3(a.blocks), dim3(kStreamThreads + 32), static_cast<size_t>(shared),
+  launch_overlapped(kernel, dim3(a.blocks), dim3(kComputing + 32), static_cast<size_t>(shared),
                     stream, a);
 }
 
