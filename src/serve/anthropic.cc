@@ -107,7 +107,6 @@ class Message : public std::enable_shared_from_this<Message> {
 }  // namespace
 
 void post_messages(EngineRoom& room, std::shared_ptr<Call> call) {
-  call->set_error_style(ErrorStyle::anthropic);
   std::make_shared<Message>(room, std::move(call))->run();
 }
 

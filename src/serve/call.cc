@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "base/log.h"
 #include "serve/engine_room.h"
 
 namespace tokamak::serve {
@@ -70,7 +69,7 @@ Call::~Call() {
   std::string text;
   for (const auto& [key, value] : line.items())
     if (key != "event") text += fmt::format(" {}={}", key, to_text(value));
-  log::info("request{}", text);
+  std::fprintf(stderr, "request%s\n", text.c_str());
 }
 
 void Call::note_usage(int64_t prompt_tokens, int64_t completion_tokens) {
@@ -78,9 +77,9 @@ void Call::note_usage(int64_t prompt_tokens, int64_t completion_tokens) {
   completion_tokens_ = completion_tokens;
 }
 
-Json Call::body() const {
+Json Call::parse_body(std::string_view text) {
   try {
-    return parse_json(request_.body, "the body");
+    return parse_json(text, "the body");
   } catch (const Error& e) {
     throw ApiError(400, e.what(), {}, "invalid_json");
   }

@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "serve/api_error.h"
@@ -28,7 +31,8 @@ class Call {
   const std::string& id() const { return id_; }
   void note_usage(int64_t prompt_tokens, int64_t completion_tokens);
 
-  Json body() const;  // ApiError 400 when it is not JSON
+  Json body() const { return parse_body(request_.body); }
+  static Json parse_body(std::string_view text);  // ApiError 400 when it is not JSON
   void json(int status, const Json& json, Headers more = {});
   void text(int status, std::string_view type, std::string text, Headers more = {});
   void error(const ApiError& e);

@@ -48,6 +48,13 @@ std::optional<double> Fields::number(const char* name) const {
   return v->get<double>();
 }
 
+std::optional<double> Fields::number(const char* name, double low, double high) const {
+  const auto v = number(name);
+  if (v && !(*v >= low && *v <= high))
+    wrong(name, fmt::format("a number between {} and {}", low, high));
+  return v;
+}
+
 std::optional<int64_t> Fields::integer(const char* name) const {
   const Json* v = find(name);
   if (!v) return {};

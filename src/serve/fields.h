@@ -20,6 +20,7 @@ class Fields {
   const Json* find(const char* name) const;
   const Json& get(const char* name) const;
   std::optional<double> number(const char* name) const;
+  std::optional<double> number(const char* name, double low, double high) const;
   std::optional<int64_t> integer(const char* name) const;
   std::optional<int64_t> integer(const char* name, int64_t low, int64_t high) const;
   std::optional<bool> boolean(const char* name) const;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cctype>
+#include <charconv>
 #include <chrono>
 #include <deque>
 #include <optional>
@@ -47,6 +48,20 @@ bool same_name(std::string_view a, std::string_view b) {
            return std::tolower(static_cast<unsigned char>(x)) ==
                   std::tolower(static_cast<unsigned char>(y));
          });
+}
+
+// %-codes in a path; what is none stays as it is.
+std::string decoded(std::string_view path) {
+  std::string out;
+  for (size_t i = 0; i < path.size(); ++i) {
+    unsigned code = 0;
+    const char* at = path.data() + i + 1;
+    const bool is_code = path[i] == '%' && i + 2 < path.size() &&
+                         std::from_chars(at, at + 2, code, 16).ptr == at + 2;
+    out += is_code ? static_cast<char>(code) : path[i];
+    if (is_code) i += 2;
+  }
+  return out;
 }
 
 std::string chunk_of(const std::string& piece) {
@@ -186,7 +201,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     r.method = view(message.method_string());
     const std::string_view target = view(message.target());
     const size_t mark = target.find('?');
-    r.path = target.substr(0, mark);
+    r.path = decoded(target.substr(0, mark));
     if (mark != std::string_view::npos) r.query = target.substr(mark + 1);
     for (const auto& field : message)
       r.headers.emplace_back(view(field.name_string()), view(field.value()));

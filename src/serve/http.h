@@ -12,7 +12,7 @@
 namespace tokamak::serve {
 
 struct HttpRequest {
-  std::string method, path, query;  // path without the query, as sent
+  std::string method, path, query;  // path: without the query, %-codes read
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   std::string remote;  // address

@@ -1,10 +1,13 @@
-// KServe v2 over HTTP with Triton's generate extension, in the words of its TensorRT-LLM backend.
+// KServe v2 over HTTP with Triton's extensions: binary tensors, generate in the words of its
+// TensorRT-LLM backend.
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "serve/generation.h"
+#include "serve/kserve_request.h"
+#include "serve/kserve_tensors.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
-#include "text/tokenizer.h"
 #include "tokamak/version.h"
 
 namespace tokamak::serve {
@@ -12,35 +15,7 @@ namespace {
 
 using CallPtr = std::shared_ptr<Call>;
 
-// The request's fields, those of "parameters" too, under our names.
-Json to_sampling(const Json& body) {
-  static constexpr std::pair<const char*, const char*> kNames[] = {
-      {"temperature", "temperature"},
-      {"top_k", "top_k"},
-      {"top_p", "top_p"},
-      {"min_p", "min_p"},
-      {"repetition_penalty", "repetition_penalty"},
-      {"presence_penalty", "presence_penalty"},
-      {"frequency_penalty", "frequency_penalty"},
-      {"random_seed", "seed"},
-      {"seed", "seed"},
-      {"stop_words", "stop"},
-      {"stop", "stop"},
-      {"bad_words", "bad_words"},
-      {"min_length", "min_tokens"},
-      {"max_tokens", "max_tokens"},
-      {"ignore_eos", "ignore_eos"}};
-  Json out = Json::object();
-  const auto take = [&](const Json& from) {
-    for (const auto& [theirs, ours] : kNames)
-      if (const auto it = from.find(theirs); it != from.end()) out[ours] = *it;
-  };
-  if (const auto it = body.find("parameters"); it != body.end() && it->is_object()) take(*it);
-  take(body);
-  for (const char* list : {"stop", "bad_words"})  // Triton's clients send "" for none
-    if (out.contains(list) && (out[list] == "" || out[list] == Json::array({""}))) out.erase(list);
-  return out;
-}
+constexpr const char* kHeaderLength = "Inference-Header-Content-Length";
 
 class Generate : public std::enable_shared_from_this<Generate> {
  public:
@@ -50,17 +25,8 @@ class Generate : public std::enable_shared_from_this<Generate> {
   void run() {
     const Json body = call_->body();
     const Fields f(body);
-    if (f.integer("beam_width", 1, 64).value_or(1) != 1)
-      f.wrong("beam_width", "1: beam search is not supported");
     if (!f.get("text_input").is_string()) f.wrong("text_input", "a string");
-    GenerationRequest g;
-    g.prompts = {room_.need_tokenizer("text_input").encode(*f.string("text_input"))};
-    if (g.prompts[0].empty()) f.wrong("text_input", "a text that is not empty");
-    const Json sampling = to_sampling(body);
-    const Fields s(sampling);
-    g.params = read_sampling(s, room_);
-    g.params.max_tokens = read_max_tokens(s, {"max_tokens"}, 16, g.prompts[0].size(), room_);
-    if (g.params.max_tokens == 0) s.wrong("max_tokens", "at least 1");
+    GenerationRequest g = read_generate(room_, body, {*f.string("text_input")});
     Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
     if (stream_) call_->begin_events();
   }
@@ -89,42 +55,150 @@ class Generate : public std::enable_shared_from_this<Generate> {
   std::string text_;
 };
 
-Json metadata(const EngineRoom& room) {
-  const auto tensor = [](const char* name, const char* type) {
-    return Json{{"name", name}, {"datatype", type}, {"shape", {1}}};
-  };
-  return {{"name", room.model},
-          {"versions", {"1"}},
-          {"platform", "tokamak"},
-          {"inputs", {tensor("text_input", "BYTES"), tensor("max_tokens", "INT32")}},
-          {"outputs", {tensor("text_output", "BYTES")}}};
-}
+// A request by tensors, whose values stand in the JSON text or behind it as bytes.
+class Infer : public std::enable_shared_from_this<Infer> {
+ public:
+  Infer(EngineRoom& room, CallPtr call) : room_(room), call_(std::move(call)) {}
+
+  void run() {
+    InferRequest r = InferRequest::from(room_, read());
+    shape_ = r.shape;
+    texts_.resize(r.generation.prompts.size());
+    Generation::run(room_, std::move(r.generation), call_->reply(), shared_from_this());
+  }
+
+ private:
+  friend Generation;
+
+  // Bytes of JSON: all of the body, unless a header says that tensors follow.
+  size_t json_size() const {
+    const std::string_view given = call_->request().header(kHeaderLength);
+    const size_t all = call_->request().body.size();
+    if (given.empty()) return all;
+    size_t n = 0;
+    const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), n);
+    if (error != std::errc() || end != given.data() + given.size() || n > all)
+      throw ApiError(400, fmt::format("{} is '{}': expected at most the body's {} bytes",
+                                      kHeaderLength, given, all));
+    return n;
+  }
+
+  std::vector<InferTensor> read() {
+    const std::string_view all = call_->request().body;
+    const size_t size = json_size();
+    std::string_view bytes = all.substr(size);
+    const Json body = Call::parse_body(all.substr(0, size));
+    const Fields f(body);
+    id_ = f.string("id").value_or("");
+    if (const Json* p = f.find("parameters"))
+      binary_ = Fields(*p, "parameters").flag("binary_data_output");
+    read_outputs(f);
+    if (!f.get("inputs").is_array()) f.wrong("inputs", "an array of tensors");
+    std::vector<InferTensor> tensors;
+    for (const Json& input : body["inputs"])
+      tensors.push_back(
+          read_tensor(Fields(input, fmt::format("inputs[{}]", tensors.size())), bytes));
+    if (!bytes.empty())
+      throw ApiError(400, fmt::format("{} bytes behind the last tensor", bytes.size()));
+    return tensors;
+  }
+
+  void read_outputs(const Fields& f) {
+    const Json* outputs = f.find("outputs");
+    if (!outputs) return;
+    if (!outputs->is_array()) f.wrong("outputs", "an array");
+    for (const Json& o : *outputs) {
+      const Fields output(o, "outputs");
+      if (output.string("name") != "text_output")
+        f.wrong("outputs", o.contains("name") ? o["name"] : o, "text_output, the only output");
+      if (const Json* p = output.find("parameters"))
+        binary_ = Fields(*p, "outputs.parameters").boolean("binary_data").value_or(binary_);
+    }
+  }
+
+  // Takes the tensor's bytes, where it has any, from the front of `bytes`.
+  static InferTensor read_tensor(const Fields& f, std::string_view& bytes) {
+    for (const char* needed : {"name", "datatype"})
+      if (!f.get(needed).is_string()) f.wrong(needed, "a string");
+    InferTensor t{*f.string("name"), *f.string("datatype"), {}, Json::array()};
+    if (!f.get("shape").is_array()) f.wrong("shape", "an array of integers");
+    for (const Json& d : f.get("shape")) {
+      if (!d.is_number_integer()) f.wrong("shape", d, "an array of integers");
+      t.shape.push_back(d.get<int64_t>());
+    }
+    const int64_t count = element_count(t.name, t.shape);
+    const Json* parameters = f.find("parameters");
+    const auto size =
+        parameters ? Fields(*parameters, "parameters").integer("binary_data_size") : std::nullopt;
+    if (!size) {
+      flatten(f.get("data"), t.data);
+      return t;
+    }
+    if (*size < 0 || static_cast<size_t>(*size) > bytes.size())
+      f.wrong("parameters", fmt::format("a binary_data_size of at most {} bytes", bytes.size()));
+    t.data = tensor_elements(t.name, t.datatype, count, bytes.substr(0, *size));
+    bytes.remove_prefix(*size);
+    return t;
+  }
+
+  // Rows may be arrays of their own.
+  static void flatten(const Json& data, Json& out) {
+    if (!data.is_array()) return out.push_back(data);
+    for (const Json& item : data) flatten(item, out);
+  }
+
+  void take(Piece&& p) { texts_[p.choice] += p.text; }
+
+  void end(const Usage& u, const std::string& error) {
+    call_->note_usage(u.prompt_tokens, u.completion_tokens);
+    if (!error.empty()) return call_->error(ApiError(500, error));
+    Json output = {{"name", "text_output"}, {"datatype", "BYTES"}, {"shape", shape_}};
+    std::string bytes;
+    if (binary_) {
+      bytes = raw_strings(texts_);
+      output["parameters"] = {{"binary_data_size", bytes.size()}};
+    } else {
+      output["data"] = texts_;
+    }
+    Json all = {{"model_name", room_.model},
+                {"model_version", "1"},
+                {"outputs", Json::array({std::move(output)})}};
+    if (!id_.empty()) all["id"] = id_;
+    if (!binary_) return call_->json(200, all);
+    const std::string json = to_text(all);
+    call_->text(200, "application/octet-stream", json + bytes,
+                {{kHeaderLength, std::to_string(json.size())}});
+  }
+
+  EngineRoom& room_;
+  const CallPtr call_;
+  std::string id_;
+  bool binary_ = false;
+  std::vector<int64_t> shape_;
+  std::vector<std::string> texts_;
+};
 
 void get(EngineRoom& room, const CallPtr& call, const std::string& path) {
-  if (path.empty())
-    return call->json(
-        200,
-        {{"name", "tokamak"}, {"version", kVersion}, {"extensions", Json::array({"generate"})}});
-  if (path == "/health/live") return call->json(200, Json::object());
-  const std::string model = "/models/" + room.model;
-  if (path == "/health/ready" || path == model + "/ready") {
+  if (path == "/v2")
+    return call->json(200, {{"name", "tokamak"},
+                            {"version", kVersion},
+                            {"extensions", {"generate", "binary_tensor_data"}}});
+  if (path.ends_with("/live")) return call->json(200, Json::object());
+  if (path.ends_with("/ready")) {
     if (room.draining) throw ApiError(503, "the server is shutting down");
     return call->json(200, Json::object());
   }
-  if (path == model || path == model + "/versions/1") return call->json(200, metadata(room));
-  throw ApiError(404, fmt::format("there is no /v2{} here; the model is '{}'", path, room.model));
+  call->json(200, kserve_metadata(room));
 }
 
 }  // namespace
 
 void handle_kserve(EngineRoom& room, std::shared_ptr<Call> call) {
-  std::string path = call->request().path.substr(3);
+  const std::string& path = call->request().path;
   if (call->request().method != "POST") return get(room, call, path);
-  for (const char* stem : {"", "/versions/1"})
-    for (const bool stream : {false, true})
-      if (path == fmt::format("/models/{}{}/generate{}", room.model, stem, stream ? "_stream" : ""))
-        return std::make_shared<Generate>(room, std::move(call), stream)->run();
-  throw ApiError(404, fmt::format("there is no /v2{} here; the model is '{}'", path, room.model));
+  if (path.ends_with("/infer")) return std::make_shared<Infer>(room, std::move(call))->run();
+  const bool stream = path.ends_with("/generate_stream");
+  std::make_shared<Generate>(room, std::move(call), stream)->run();
 }
 
 }  // namespace tokamak::serve

@@ -114,7 +114,8 @@ Target parse_url(const std::string& url) {
 }
 
 TimedAnswer ask(const Target& t, const std::string& method, const std::string& endpoint,
-                const std::string& body, const std::string& api_key, double timeout_s) {
+                const std::string& body, const std::string& api_key, double timeout_s,
+                const std::vector<std::string>& headers) {
   TimedAnswer a;
   const double start = now_s();
   try {
@@ -123,6 +124,7 @@ TimedAnswer ask(const Target& t, const std::string& method, const std::string& e
         fmt::format("{} {}{} HTTP/1.1\r\nHost: {}:{}\r\nConnection: close\r\nAccept: */*\r\n",
                     method, t.path, endpoint, t.host, t.port);
     if (!api_key.empty()) request += fmt::format("Authorization: Bearer {}\r\n", api_key);
+    for (const std::string& h : headers) request += h + "\r\n";
     if (!body.empty())
       request +=
           fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", body.size());

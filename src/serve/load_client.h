@@ -25,6 +25,7 @@ struct TimedAnswer {
 };
 
 TimedAnswer ask(const Target& target, const std::string& method, const std::string& endpoint,
-                const std::string& body, const std::string& api_key, double timeout_s);
+                const std::string& body, const std::string& api_key, double timeout_s,
+                const std::vector<std::string>& headers = {});  // "NAME: VALUE"
 
 }  // namespace tokamak::serve

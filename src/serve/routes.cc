@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/fields.h"
+#include "serve/openapi.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
 #include "text/tokenizer.h"
@@ -75,6 +76,8 @@ void get_metrics(EngineRoom& room, const CallPtr& call) {
              room.metrics.print(room.executor.stats()));
 }
 
+void get_openapi(EngineRoom& room, const CallPtr& call) { call->json(200, openapi_document(room)); }
+
 }  // namespace
 
 Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_(tokens) {
@@ -91,6 +94,7 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
       },
       kOpen);
   add("GET", "/metrics", with_room(get_metrics), kOpen);
+  add("GET", "/openapi.json", with_room(get_openapi), kOpen);
   add("GET", "/v1/models", [this](const CallPtr& c) {
     c->json(200, {{"object", "list"}, {"data", Json::array({model_json(room_)})}});
   });
@@ -100,15 +104,19 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
       [this](const CallPtr& c) { post_chat_completions(room_, tokens_, c); });
   add("POST", "/v1/messages", [this](const CallPtr& c) { post_messages(room_, c); });
   const auto kserve = [this](const CallPtr& c) { handle_kserve(room_, c); };
-  add("GET", "/v2", kserve);
-  add("GET", "/v2/*", kserve);
-  add("POST", "/v2/models/*", kserve);
+  for (const char* path : {"/v2", "/v2/health/live", "/v2/health/ready"}) add("GET", path, kserve);
+  for (const char* version : {"", "/versions/1"}) {
+    const std::string model = "/v2/models/" + room.model + version;
+    for (const char* what : {"", "/ready"}) add("GET", model + what, kserve);
+    for (const char* what : {"/generate", "/generate_stream", "/infer"})
+      add("POST", model + what, kserve);
+  }
   add("GET", "/", get_page, kOpen);
   add("POST", "/tokenize", with_room(post_tokenize));
   add("POST", "/detokenize", with_room(post_detokenize));
 }
 
-void Routes::add(const char* method, const char* path, Handler handler, bool open) {
+void Routes::add(const char* method, const std::string& path, Handler handler, bool open) {
   routes_.push_back({method, path, std::move(handler), open});
 }
 
@@ -141,6 +149,10 @@ void Routes::handle(const std::shared_ptr<Call>& call) {
   std::string allowed;
   for (const Route& r : routes_)
     if (matches(r.path, request.path)) allowed += (allowed.empty() ? "" : ", ") + r.method;
+  if (allowed.empty() && request.path.starts_with("/v2/models/"))
+    throw ApiError(404,
+                   fmt::format("there is no {} here; the model is '{}'", request.path, room_.model),
+                   {}, "model_not_found");
   if (allowed.empty())
     throw ApiError(404, fmt::format("there is no {} here", request.path), {}, "unknown_url");
   call->json(

@@ -26,7 +26,7 @@ class Routes {
     Handler handler;
     bool open = false;
   };
-  void add(const char* method, const char* path, Handler handler, bool open = false);
+  void add(const char* method, const std::string& path, Handler handler, bool open = false);
   const Route* find(const HttpRequest& request) const;
 
   EngineRoom& room_;

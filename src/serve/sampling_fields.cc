@@ -10,6 +10,7 @@ namespace tokamak::serve {
 namespace {
 
 constexpr size_t kMaxStops = 64;
+constexpr double kColdest = 1e-4;  // below, logits over the temperature overflow: greedy
 
 void read_logit_bias(const Fields& fields, const EngineRoom& room, SamplingParams& p) {
   const Json* bias = fields.find("logit_bias");
@@ -75,14 +76,16 @@ SamplingParams read_sampling(const Fields& fields, const EngineRoom& room) {
   SamplingParams p = room.llm.default_params();
   if (p.temperature == 0) p.temperature = 1;  // the API's default; greedy must be asked for
   p.max_tokens = std::numeric_limits<int32_t>::max();
-  p.temperature = fields.number("temperature").value_or(p.temperature);
+  p.temperature = fields.number("temperature", 0, 100).value_or(p.temperature);
+  if (p.temperature < kColdest) p.temperature = 0;
   p.top_p = fields.number("top_p").value_or(p.top_p);
   p.min_p = fields.number("min_p").value_or(p.min_p);
   p.top_k = fields.integer("top_k").value_or(p.top_k);
   if (p.top_k == -1) p.top_k = 0;  // vLLM: all
   p.presence_penalty = fields.number("presence_penalty").value_or(p.presence_penalty);
   p.frequency_penalty = fields.number("frequency_penalty").value_or(p.frequency_penalty);
-  p.repetition_penalty = fields.number("repetition_penalty").value_or(p.repetition_penalty);
+  p.repetition_penalty =
+      fields.number("repetition_penalty", 0.01, 100).value_or(p.repetition_penalty);
   p.no_repeat_ngram_size = fields.integer("no_repeat_ngram_size").value_or(p.no_repeat_ngram_size);
   p.min_tokens = fields.integer("min_tokens").value_or(p.min_tokens);
   p.ignore_eos = fields.flag("ignore_eos");

@@ -98,6 +98,7 @@ struct Server::Impl {
     auto call =
         std::make_shared<Call>(std::move(request), std::move(reply), verdict.headers,
                                Call::Settings{&metrics, options.log_requests, options.log_json});
+    if (call->request().path == "/v1/messages") call->set_error_style(ErrorStyle::anthropic);
     try {
       if (verdict.preflight) return call->text(204, {}, {});
       if (!verdict.error.empty()) throw ApiError(401, verdict.error, {}, "invalid_api_key");

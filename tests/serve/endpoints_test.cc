@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "serve/kserve_tensors.h"
 #include "serve/tiny_server.h"
 #include "text/tokenizer.h"
 
@@ -375,6 +376,63 @@ TEST_F(EndpointsTest, KServeGenerates) {
   EXPECT_EQ(streamed, said);
   EXPECT_EQ(tiny_->post("/v2/models/tiny/generate", Json{{"max_tokens", 3}}).status, 400);
   EXPECT_EQ(tiny_->post("/v2/models/other/generate", body).status, 404);
+}
+
+TEST_F(EndpointsTest, KServeInfersByTensors) {
+  const Json prompts = {"hello there", "and now?"};
+  const auto tensor = [](const char* name, const char* type, Json shape, Json data) {
+    return Json{{"name", name}, {"datatype", type}, {"shape", shape}, {"data", data}};
+  };
+  std::vector<std::string> said;
+  for (const Json& p : prompts)
+    said.push_back(tiny_->ok("/v1/completions", prompt(p, 7))["choices"][0]["text"]);
+  Json body = {
+      {"id", "7"},
+      {"inputs",
+       {tensor("text_input", "BYTES", {2, 1}, prompts),
+        tensor("max_tokens", "INT32", {2, 1}, {{7}, {7}}), tensor("temperature", "FP32", {1}, {0}),
+        tensor("ignore_eos", "BOOL", {1}, {true})}}};
+  const Json a = tiny_->ok("/v2/models/tiny/infer", body);
+  EXPECT_EQ(a["id"], "7");
+  EXPECT_EQ(a["outputs"][0]["data"], Json(said));
+  EXPECT_EQ(a["outputs"][0]["shape"], Json({2, 1}));
+  // The same as bytes.
+  body["inputs"][0].erase("data");
+  const std::string raw = raw_strings({"hello there", "and now?"});
+  body["inputs"][0]["parameters"] = {{"binary_data_size", raw.size()}};
+  body["outputs"] = {{{"name", "text_output"}, {"parameters", {{"binary_data", true}}}}};
+  const std::string json = body.dump();
+  const std::string length = "Inference-Header-Content-Length: " + std::to_string(json.size());
+  const TimedAnswer b =
+      ask(tiny_->target, "POST", "/v2/models/tiny/infer", json + raw, {}, 60, {length});
+  EXPECT_EQ(b.status, 200) << b.body;
+  EXPECT_THAT(b.body, ::testing::EndsWith(raw_strings(said)));
+  EXPECT_THAT(b.head, HasSubstr("inference-header-content-length: "));
+  // What does not fit together.
+  for (const size_t cut : {1u, 4u, 12u}) {
+    const TimedAnswer wrong = ask(tiny_->target, "POST", "/v2/models/tiny/infer",
+                                  json + raw.substr(0, raw.size() - cut), {}, 60, {length});
+    EXPECT_EQ(wrong.status, 400) << wrong.body;
+  }
+  body = {{"inputs", {tensor("text_input", "BYTES", {3}, prompts)}}};
+  EXPECT_EQ(tiny_->post("/v2/models/tiny/infer", body).status, 400);
+  body = {{"inputs", {tensor("text_input", "BYTES", {-1}, prompts)}}};
+  EXPECT_EQ(tiny_->post("/v2/models/tiny/infer", body).status, 400);
+}
+
+// Every path is described, and every described path is there.
+TEST_F(EndpointsTest, OpenApiDescribesWhatIsServed) {
+  const Json doc = Json::parse(tiny_->get("/openapi.json").body);
+  EXPECT_EQ(doc["components"]["schemas"]["TokenId"]["maximum"], 319);
+  for (const auto& [path, item] : doc["paths"].items()) {
+    std::string at = path;
+    if (const size_t p = at.find("{model}"); p != std::string::npos) at.replace(p, 7, "tiny");
+    for (const auto& [method, operation] : item.items()) {
+      const TimedAnswer a = method == "post" ? tiny_->post(at, Json::object()) : tiny_->get(at);
+      EXPECT_EQ(a.status, method == "post" ? 400 : 200) << method << path;
+      EXPECT_TRUE(operation["responses"].contains(std::to_string(a.status)));
+    }
+  }
 }
 
 TEST_F(EndpointsTest, ThePageAsksNobodyElse) {
