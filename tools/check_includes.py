@@ -21,6 +21,7 @@ ALLOWED = {
     "guide": {"base"},
     "runtime": {"base", "ops", "engine", "backend", "guide"},
     "serve": {"base", "text", "runtime", "api"},
+    "grpc": {"base", "serve"},
 }
 SEES_ALL = {"api", "cli", "main.cc"}
 # Backends never include each other.

@@ -31,6 +31,9 @@ struct ExecutorOptions {
   bool enable_block_reuse = true;
 };
 
+// How the hidden states of a prompt become one vector.
+enum class Pooling : uint8_t { mean, last };
+
 struct ExecutorRequest {
   std::vector<int32_t> tokens;           // the prompt, at least one
   SamplingParams params;                 // stop strings are the caller's: it cancels
@@ -40,6 +43,9 @@ struct ExecutorRequest {
   // >= 0: log-probabilities of the prompt's tokens and of so many best ones. All of the prompt is
   // computed then, whatever the cache knows of it.
   int prompt_logprobs = -1;
+  // The prompt's embedding is wanted, and nothing more: of the parameters none is looked at, and
+  // the request ends with its first event.
+  std::optional<Pooling> pooling = {};
 };
 
 struct ExecutorEvent {
@@ -50,6 +56,7 @@ struct ExecutorEvent {
   // prompt's tokens were in the KV cache already.
   std::vector<TokenLogprobs> prompt_logprobs = {};
   int64_t reused_tokens = 0;
+  std::vector<float> embedding = {};  // not normalized
   // Of the last event: "stop", "length", "cancelled", "timeout" or "error".
   std::string finish_reason = {};
   std::string error = {};
@@ -61,6 +68,7 @@ using ExecutorCallback = std::function<void(const ExecutorEvent&)>;
 struct ExecutorResult {
   std::vector<int32_t> tokens;  // with the stop token, when one ended it
   std::vector<TokenLogprobs> logprobs, prompt_logprobs;
+  std::vector<float> embedding;
   int64_t reused_tokens = 0;
   std::string finish_reason, error;
 };

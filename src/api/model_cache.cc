@@ -58,7 +58,7 @@ std::string plugin_stamps(const std::vector<std::string>& plugins) {
 
 std::string cache_name(const fs::path& model, const LLMOptions& o, const Backend& backend) {
   const std::string key =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", fingerprint(model), o.dtype,
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|hidden", fingerprint(model), o.dtype,
                   o.keep_quantized, o.kv_cache_dtype, o.tuning, o.activation_bits, o.deterministic,
                   o.max_num_tokens, o.debug_tensors, plugin_stamps(o.plugins),
                   backend.properties().key, kEngineFormat, kKernelVersion);

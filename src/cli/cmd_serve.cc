@@ -2,12 +2,13 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/config_file.h"
 #include "cli/model_options.h"
+#include "grpc/grpc_server.h"
 #include "serve/server.h"
 
 namespace tokamak::cli {
@@ -17,7 +18,8 @@ struct ServeCommand {
   ModelOptions model;
   serve::ServeOptions serve;
   double drain_timeout_s = 30;
-  std::string log_format = "text";
+  int grpc_port = -1;  // none
+  std::string log_format = "text", pooling = "last", config;
 };
 
 // The first SIGTERM or SIGINT; the next one ends the program at once.
@@ -39,13 +41,20 @@ int run_server(ServeCommand& o) {
 
   o.serve.kv_cache_tokens = o.model.llm.kv_cache_tokens;
   o.serve.executor.max_num_tokens = o.model.llm.max_num_tokens;
+  o.serve.pooling = o.pooling == "mean" ? Pooling::mean : Pooling::last;
   o.serve.log_json = o.log_format == "json";
-  if (const char* key = std::getenv("TOKAMAK_API_KEY"); key && *key)
-    o.serve.api_keys.emplace_back(key);
   LLM llm(o.model.path(), o.model.llm);
   serve::Server server(llm, o.model.path(), o.serve);
-  std::printf("serving %s on http://%s:%d (context %lld tokens)\n", server.model().c_str(),
-              o.serve.host.c_str(), server.port(), static_cast<long long>(server.max_model_len()));
+  std::printf("serving %s on %s://%s:%d (context %lld tokens)\n", server.model().c_str(),
+              o.serve.tls.key.empty() ? "http" : "https", o.serve.host.c_str(), server.port(),
+              static_cast<long long>(server.max_model_len()));
+  std::unique_ptr<serve::GrpcServer> grpc;
+  if (o.grpc_port >= 0) {
+    grpc = serve::start_grpc(
+        server.room(), {o.serve.host, static_cast<uint16_t>(o.grpc_port), o.serve.tls.certificate,
+                        o.serve.tls.key, o.serve.api_keys});
+    std::printf("gRPC on %s:%d\n", o.serve.host.c_str(), grpc->port());
+  }
   std::fflush(stdout);
   wait_for_signal(signals);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -64,6 +73,8 @@ Run declare_serve(CLI::App& app) {
   serve::ServeOptions& s = o->serve;
   app.add_option("--host", s.host, "Address to listen on; 0.0.0.0: all")->capture_default_str();
   app.add_option("--port", s.port, "0: any that is free")->capture_default_str();
+  app.add_option("--grpc_port", o->grpc_port, "KServe v2 over gRPC; 0: any that is free")
+      ->check(CLI::Range(0, 65535));
   app.add_option("--served_model_name", s.served_model_name,
                  "The model's name to clients; default: its file's");
   app.add_option("--api_key", s.api_keys,
@@ -88,6 +99,10 @@ Run declare_serve(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("!--no_block_reuse", s.executor.enable_block_reuse,
                "Do not share the KV cache of equal prompt beginnings");
+  app.add_option("--embedding_pooling", o->pooling,
+                 "Of /v1/embeddings, unless a request says otherwise: mean or last")
+      ->check(CLI::IsMember({"mean", "last"}))
+      ->capture_default_str();
   app.add_option("--request_timeout", s.request_timeout_s, "Seconds for one request; 0: no limit")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -98,6 +113,10 @@ Run declare_serve(CLI::App& app) {
   app.add_option("--http_threads", s.http_threads, "Threads for connections and text")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  auto* key = app.add_option("--ssl_keyfile", s.tls.key, "Its private key, PEM");
+  auto* certificate =
+      app.add_option("--ssl_certfile", s.tls.certificate, "Certificate for HTTPS, PEM")->needs(key);
+  key->needs(certificate);
   app.add_option("--max_body_bytes", s.limits.body_bytes, "Of a request")->capture_default_str();
   app.add_option("--max_header_bytes", s.limits.header_bytes, "Of a request")
       ->capture_default_str();
@@ -107,7 +126,12 @@ Run declare_serve(CLI::App& app) {
   app.add_option("--log_format", o->log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
-  return [o] { return run_server(*o); };
+  app.add_option("--config", o->config, "File of options: NAME = VALUE, a line each");
+  take_environment(app);
+  return [o, &app] {
+    if (!o->config.empty()) take_config_file(app, o->config);
+    return run_server(*o);
+  };
 }
 
 }  // namespace tokamak::cli

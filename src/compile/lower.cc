@@ -112,6 +112,8 @@ class Lowering {
     for (const auto& [name, id] : graph_.outputs()) {
       if (name == "logits" && !network_)
         plan_.logits = use(id);
+      else if (name == "hidden" && !network_)
+        plan_.hidden = use(id);
       else
         plan_.debug_outputs.push_back(use(id));
     }

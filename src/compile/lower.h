@@ -12,8 +12,8 @@ struct LowerOptions {
   bool network = false;
 };
 
-// Of a language model the output "logits" is required; every other output is kept as a debug
-// output.
+// Of a language model the output "logits" is required and "hidden" is known; every other output is
+// kept as a debug output.
 Plan lower(const Graph& graph, const LowerOptions& options);
 
 }  // namespace tokamak

@@ -48,7 +48,8 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
       if (l.begin >= 0) l.end = s;
     }
   }
-  if (plan.logits >= 0) life[storage_root(plan, plan.logits)].end = last;
+  for (const int32_t v : {plan.logits, plan.hidden})
+    if (v >= 0) life[storage_root(plan, v)].end = last;
   for (const int32_t d : plan.debug_outputs) life[storage_root(plan, d)].end = last;
   return life;
 }

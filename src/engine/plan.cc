@@ -200,6 +200,7 @@ Json Plan::to_json() const {
   for (const PlanWeight& w : weights) j["weights"].push_back(weight_json(w));
   if (random_weights != 0) j["random_weights"] = random_weights;
   j["logits"] = logits;
+  if (hidden >= 0) j["hidden"] = hidden;
   j["debug_outputs"] = debug_outputs;
   for (const auto& [key, bytes] : code) j["code"][key] = hex(bytes);
   j["kv"] = {{"layers", kv_layers},
@@ -219,6 +220,7 @@ Plan Plan::from_json(const Json& json) {
     if (json.contains("random_weights"))
       plan.random_weights = json_integer<uint64_t>(json["random_weights"]);
     plan.logits = json_integer<int32_t>(json.at("logits"));
+    if (json.contains("hidden")) plan.hidden = json_integer<int32_t>(json["hidden"]);
     plan.debug_outputs = integers<int32_t>(json.at("debug_outputs"));
     if (json.contains("code"))
       for (const auto& [key, text] : json["code"].items())

@@ -64,6 +64,7 @@ struct Plan {
   // A seed: the engine file has no weights, they are made when it is opened (random_weights.h).
   uint64_t random_weights = 0;
   int32_t logits = -1;  // value id: f32 [sequences, vocab]; -1: a network (network.h)
+  int32_t hidden = -1;  // value id: [sequences, hidden], what the logits come from; -1: not kept
   std::vector<int32_t> debug_outputs;  // kept until the step's end; a network's outputs
   // Compiled for its steps, per key (backend.h, CompiledCode): arbitrary bytes.
   std::vector<std::pair<std::string, std::string>> code;

@@ -161,6 +161,16 @@ void check_kv(const Plan& plan) {
     fail("plan: {} KV windows for {} layers", plan.kv_windows.size(), plan.kv_layers);
 }
 
+void check_hidden(const Plan& plan) {
+  check_index(plan.hidden, plan.values.size(), "hidden states");
+  const PlanValue& v = plan.values[plan.hidden];
+  const DType t = v.type.dtype;
+  if ((t != DType::f32 && t != DType::f16 && t != DType::bf16) || v.type.shape.size() != 2 ||
+      v.type.shape[0] != Dim(Symbol::sequences) || !v.type.shape[1].fixed() ||
+      v.storage != Storage::activation)
+    fail("plan: hidden states are {}, expected floats of [sequences, hidden]", str(v.type));
+}
+
 // A language model has logits; a network has inputs of its own and other outputs.
 void check_outputs(const Plan& plan) {
   for (const int32_t i : plan.debug_outputs) {
@@ -170,6 +180,7 @@ void check_outputs(const Plan& plan) {
   }
   if (plan.logits == -1 && !plan.debug_outputs.empty() && is_network(plan)) return;
   check_index(plan.logits, plan.values.size(), "logits");
+  if (plan.hidden != -1) check_hidden(plan);
   const ValueType& logits = plan.values[plan.logits].type;
   if (logits.dtype != DType::f32 || logits.shape.size() != 2 ||
       logits.shape[0] != Dim(Symbol::sequences) || !logits.shape[1].fixed() ||

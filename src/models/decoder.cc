@@ -63,13 +63,16 @@ class Decoder {
   Decoder(Builder& b, const ModelConfig& c, const PluginLibraries& plugins)
       : b_(b), c_(c), plugins_(plugins) {}
 
-  Tensor operator()(Tensor token_ids, Tensor positions, DType activation) const {
+  struct Rows {
+    Tensor hidden, logits;  // of the rows that are wanted
+  };
+  Rows operator()(Tensor token_ids, Tensor positions, DType activation) const {
     const nn::Embedding embedding(b_, "transformer.vocab_embedding", c_.vocab_size, c_.hidden_size,
                                   c_.embedding_scale, activation);
     Tensor x = embedding(token_ids);
     for (int64_t i = 0; i < c_.num_hidden_layers; ++i) x = layer(i, x, positions);
-    x = norm("transformer.ln_f")(x);
-    return logits(gather_rows(x), embedding.table());
+    const Tensor hidden = gather_rows(norm("transformer.ln_f")(x));
+    return {hidden, logits(hidden, embedding.table())};
   }
 
  private:
@@ -135,8 +138,9 @@ Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights, 
   const ValueType per_token{DType::i32, {Symbol::tokens}};
   const Tensor token_ids = builder.input("token_ids", per_token);
   const Tensor positions = builder.input("positions", per_token);
-  graph.mark_output(Decoder(builder, config, plugins)(token_ids, positions, activation).id,
-                    "logits");
+  const auto [hidden, logits] = Decoder(builder, config, plugins)(token_ids, positions, activation);
+  graph.mark_output(logits.id, "logits");
+  graph.mark_output(hidden.id, "hidden");
   return graph;
 }
 

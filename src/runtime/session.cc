@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/block_codec.h"
 #include "base/log.h"
 #include "engine/kv_layout.h"
 #include "engine/numerics.h"
@@ -58,6 +59,8 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
   vocab_ = columns(plan().values[plan().logits].type);
   max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
   const int64_t logits = backend.sampler() ? kDeviceLogitBytes : kLogitBytes;
+  for (size_t i = 0; plan().hidden >= 0 && i < plan().steps.size(); ++i)
+    if (plan().steps[i].outputs.at(0) == plan().hidden) hidden_step_ = i;
   max_rows_ = std::clamp<int64_t>(logits / (vocab_ * 4), 1, max_tokens_);
   open_memory();
 }
@@ -255,9 +258,10 @@ void Session::set_context(const Chunk& chunk) {
   context_.kv = kv_.view();
 }
 
-void Session::launch(const Chunk& chunk) {
+void Session::launch(const Chunk& chunk, bool hidden_alone) {
   set_context(chunk);
-  const auto launches = program_.launches(chunk.tokens, chunk.rows);
+  auto launches = program_.launches(chunk.tokens, chunk.rows);
+  if (hidden_alone) launches = launches.first(std::min(launches.size(), hidden_step_ + 1));
   if (!profile_) {
     backend_.run(launches, program_.workspace(), context_);
     return;
@@ -300,6 +304,24 @@ void Session::emit_debug(const Chunk& chunk) {
   }
 }
 
+int64_t Session::hidden_size() const {
+  return plan().hidden < 0 ? 0 : columns(plan().values[plan().hidden].type);
+}
+
+void Session::take_hidden(const Chunk& chunk, HiddenRows& hidden) {
+  const Operand o = program_.operand(plan().hidden);
+  const DType type = plan().values[plan().hidden].type.dtype;
+  hidden.columns = hidden_size();
+  std::vector<std::byte> bytes(bytes_of(type, (chunk.rows - 1) * o.row_stride + hidden.columns));
+  backend_.copy_out(bytes.data(), o.data, bytes.size());
+  const size_t row = bytes_of(type, o.row_stride);
+  for (int32_t r = 0; r < chunk.rows; ++r) {
+    const size_t at = hidden.data.size();
+    hidden.data.resize(at + static_cast<size_t>(hidden.columns));
+    dequantize_row(type, bytes.data() + r * row, hidden.data.data() + at, hidden.columns);
+  }
+}
+
 LogitRows Session::step(std::span<const SequenceInput> inputs) {
   check_inputs(inputs);
   append_kv(inputs);
@@ -323,7 +345,10 @@ LogitRows Session::enqueue(std::span<const StepPart> parts) {
   return {program_.operand(plan().logits).as<float>(), chunk.rows, vocab_};
 }
 
-LogitRows Session::run(std::span<const StepPart> parts) {
+LogitRows Session::run(std::span<const StepPart> parts, HiddenRows* hidden) {
+  TOKAMAK_ASSERT(!hidden || hidden_size() > 0);
+  if (hidden) hidden->data.clear();
+  const bool hidden_alone = hidden && hidden->alone;
   start_parts(parts);
   int64_t left = 0, wanted = 0;
   for (const StepPart& in : parts) {
@@ -336,10 +361,15 @@ LogitRows Session::run(std::span<const StepPart> parts) {
     const Chunk chunk = next_chunk(parts);
     TOKAMAK_ASSERT(chunk.tokens > 0);
     if (launch_hook_) launch_hook_();
-    launch(chunk);
+    launch(chunk, hidden_alone);
     if (debug_) emit_debug(chunk);
     left -= chunk.tokens;
     if (chunk.rows == 0) continue;
+    if (hidden) take_hidden(chunk, *hidden);
+    if (hidden_alone) {
+      result.rows += chunk.rows;
+      continue;
+    }
     const auto* rows = program_.operand(plan().logits).as<float>();
     if (chunk.rows == wanted && backend_.in_host_memory()) {
       result.data = rows;

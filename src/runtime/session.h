@@ -67,6 +67,13 @@ struct LogitRows {
   std::span<const float> row(int64_t i) const { return {data + i * vocab, size_t(vocab)}; }
 };
 
+// The states that rows of logits come from: after the model's last norm.
+struct HiddenRows {
+  std::vector<float> data;  // [rows][columns], in the order of the logits
+  int64_t columns = 0;
+  bool alone = false;  // given: logits are not computed
+};
+
 // A debug output of the tokens that one launch of the plan worked on.
 struct DebugTensor {
   std::string name;
@@ -106,7 +113,7 @@ class Session {
   // Appends the tokens to their sequences and returns the logits that are wanted. Errors (unknown
   // sequence, token outside the vocabulary, KV cache full) leave every sequence as it was.
   LogitRows step(std::span<const SequenceInput> inputs);
-  LogitRows run(std::span<const StepPart> parts);
+  LogitRows run(std::span<const StepPart> parts, HiddenRows* hidden = nullptr);
   // Enqueues a step that one launch can do and leaves its logits where the device has them.
   LogitRows enqueue(std::span<const StepPart> parts);
   // The blocks of this session's KV cache, and content from one to another.
@@ -129,6 +136,8 @@ class Session {
   // Enqueues one step; no sequence may be longer than max_context after it.
   void enqueue_decode(int32_t max_context);
   void close_decode();
+  // Columns of hidden states; 0: the engine does not keep them.
+  int64_t hidden_size() const;
   // Changes whenever memory that an enqueued step depends on has moved or was laid out anew.
   uint64_t memory_version() const { return memory_version_; }
   // Whether somebody wants to see each launch.
@@ -162,7 +171,8 @@ class Session {
   Chunk next_chunk(std::span<const StepPart> parts);
   void start_parts(std::span<const StepPart> parts);
   void set_context(const Chunk& chunk);
-  void launch(const Chunk& chunk);
+  void launch(const Chunk& chunk, bool hidden_alone);
+  void take_hidden(const Chunk& chunk, HiddenRows& hidden);
   void emit_debug(const Chunk& chunk);
   BlockTable& table(int32_t sequence);
   const BlockTable& table(int32_t sequence) const;
@@ -178,6 +188,7 @@ class Session {
   std::vector<std::optional<BlockTable>> sequences_;
   std::vector<int32_t> free_sequences_;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
+  size_t hidden_step_ = 0;  // that makes the hidden states, where the plan keeps them
   uint64_t memory_version_ = 0;
 
   // The step's inputs (StepContext points here) and progress.

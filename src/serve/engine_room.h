@@ -26,7 +26,8 @@ struct EngineRoom {
   int64_t vocab_size = 0, max_model_len = 0;
   int64_t max_in_flight = 0;  // sequences that run and wait; 0: no limit
   double request_timeout_s = 0;
-  int64_t created = 0;  // Unix time
+  Pooling pooling = Pooling::last;  // of embeddings, unless a request says otherwise
+  int64_t created = 0;              // Unix time
 
   std::atomic<int64_t> in_flight = 0;
   std::atomic<bool> draining = false;

@@ -20,13 +20,13 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "serve/wire.h"
 
 namespace tokamak::serve {
 namespace {
@@ -64,6 +64,18 @@ std::string decoded(std::string_view path) {
   return out;
 }
 
+asio::ssl::context tls_context(const TlsFiles& files) {
+  asio::ssl::context c(asio::ssl::context::tls_server);
+  c.set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1 |
+                asio::ssl::context::no_compression);
+  error_code ec;
+  c.use_certificate_chain_file(files.certificate, ec);
+  if (ec) fail("--ssl_certfile '{}' is no certificate in PEM: {}", files.certificate, ec.message());
+  c.use_private_key_file(files.key, asio::ssl::context::pem, ec);
+  if (ec) fail("--ssl_keyfile '{}' is not its private key in PEM: {}", files.key, ec.message());
+  return c;
+}
+
 std::string chunk_of(const std::string& piece) {
   return fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
 }
@@ -93,6 +105,7 @@ struct HttpServer::Impl {
   HttpLimits limits;
   HttpHandler handler;
   ErrorBody error_body;
+  std::optional<asio::ssl::context> tls;
   uint16_t port = 0;
   std::atomic<bool> stopping = false;
   std::atomic<bool> ended = false;  // no thread runs `io` any more
@@ -107,7 +120,7 @@ struct HttpServer::Impl {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(HttpServer::Impl* server, tcp::socket socket)
-      : server_(server), stream_(std::move(socket)) {
+      : server_(server), stream_(std::move(socket), server->tls ? &*server->tls : nullptr) {
     ++server_->open;
     error_code ec;
     stream_.socket().set_option(tcp::no_delay(true), ec);
@@ -117,18 +130,29 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ~Connection() { --server_->open; }
 
   void start() {
-    asio::post(stream_.get_executor(), [self = shared_from_this()] { self->read_header(); });
+    asio::post(stream_.get_executor(), [self = shared_from_this()] {
+      if (self->stream_.is_tls()) return self->shake_hands();
+      self->read_header();
+    });
   }
 
  private:
   friend class ConnectionReply;
   using Parser = http::request_parser<http::string_body>;
 
+  void shake_hands() {
+    stream_.tcp().expires_after(seconds(server_->limits.request_s));
+    stream_.handshake([self = shared_from_this()](error_code ec) {
+      if (ec) return self->close();
+      self->read_header();
+    });
+  }
+
   void read_header() {
     parser_.emplace();
     parser_->header_limit(static_cast<uint32_t>(server_->limits.header_bytes));
     parser_->body_limit(server_->limits.body_bytes);
-    stream_.expires_after(
+    stream_.tcp().expires_after(
         seconds(buffer_.size() > 0 || first_ ? server_->limits.request_s : server_->limits.idle_s));
     http::async_read_header(
         stream_, buffer_, *parser_,
@@ -138,7 +162,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_header(error_code ec) {
     if (ec) return refuse(ec);
     first_ = false;
-    stream_.expires_after(seconds(server_->limits.request_s));
+    stream_.tcp().expires_after(seconds(server_->limits.request_s));
     if (!parser_->is_done() && beast::iequals(parser_->get()[http::field::expect], "100-continue"))
       return send_continue();
     read_body();
@@ -193,6 +217,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void dispatch();
   void watch();
+  void watch_tls();
 
   static HttpRequest to_request(Parser& parser, const std::string& remote) {
     auto message = parser.release();
@@ -266,6 +291,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (answering_ || writing_ || closed_) return;
     error_code ignored;
     stream_.socket().cancel(ignored);  // the watch
+    if (watching_) return;             // its end calls again
     if (!keep_alive_ || server_->stopping) return shut();
     read_header();
   }
@@ -280,7 +306,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void flush() {
     writing_ = true;
     sending_ = std::exchange(unsent_, {});
-    stream_.expires_after(seconds(server_->limits.send_s));
+    stream_.tcp().expires_after(seconds(server_->limits.send_s));
     asio::async_write(stream_, asio::buffer(sending_),
                       [self = shared_from_this()](error_code ec, size_t) {
                         self->writing_ = false;
@@ -301,12 +327,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   void shut() {
+    if (stream_.is_tls() && !refused_) return shut_tls();
     error_code ignored;
     stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
     if (!refused_) return close();
     closed_ = true;
-    stream_.expires_after(seconds(2));
+    stream_.tcp().expires_after(seconds(2));
     drain();
+  }
+
+  void shut_tls() {
+    closed_ = true;
+    stream_.tcp().expires_after(seconds(2));
+    stream_.shutdown([self = shared_from_this()](error_code) { self->close(); });
   }
 
   // What a refused request still sends is read away: closing before would reset the connection, and
@@ -322,11 +355,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void close() {
     closed_ = true;
-    stream_.close();
+    stream_.tcp().close();
   }
 
   HttpServer::Impl* server_;
-  beast::tcp_stream stream_;
+  Wire stream_;
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::string remote_;
@@ -335,6 +368,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   uint64_t answer_ = 0;  // number of the answer that runs: calls for others are ignored
   bool first_ = true, refused_ = false, answering_ = false, begun_ = false, chunked_ = false;
   bool keep_alive_ = false, head_ = false, http_1_1_ = true, writing_ = false, closed_ = false;
+  bool watching_ = false;  // a read that waits for the client to go
 };
 
 class ConnectionReply : public Reply {
@@ -394,7 +428,7 @@ void Connection::dispatch() {
   http_1_1_ = parser_->get().version() >= 11;
   begin_answer(parser_->get().keep_alive(), parser_->get().method() == http::verb::head);
   HttpRequest request = to_request(*parser_, remote_);
-  stream_.expires_never();
+  stream_.tcp().expires_never();
   watch();
   auto reply = std::make_shared<ConnectionReply>(shared_from_this(), answer_);
   server_->handler(std::move(request), std::move(reply));
@@ -402,6 +436,7 @@ void Connection::dispatch() {
 
 // Sees that the client goes while its answer is in the making.
 void Connection::watch() {
+  if (stream_.is_tls()) return watch_tls();
   stream_.socket().async_wait(
       tcp::socket::wait_read, [self = shared_from_this(), a = answer_](error_code ec) {
         if (ec || a != self->answer_ || !self->answering_) return;
@@ -411,6 +446,23 @@ void Connection::watch() {
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) self->lose();
         // More bytes: the next request waits there, and hides the end of the connection.
       });
+}
+
+// The same through TLS, whose end is a message like others: what comes early is kept for the next
+// request.
+void Connection::watch_tls() {
+  if (buffer_.size() > 0) return;
+  watching_ = true;
+  stream_.async_read_some(buffer_.prepare(4096),
+                          [self = shared_from_this(), a = answer_](error_code ec, size_t n) {
+                            self->watching_ = false;
+                            self->buffer_.commit(n);
+                            const bool answered = a != self->answer_ || !self->answering_;
+                            if (ec && ec != asio::error::operation_aborted && !answered)
+                              return self->lose();
+                            if (ec && ec != asio::error::operation_aborted) return self->close();
+                            if (answered) self->next();
+                          });
 }
 
 void HttpServer::Impl::accept() {
@@ -430,8 +482,9 @@ void HttpServer::Impl::accept() {
 }
 
 HttpServer::HttpServer(const std::string& host, uint16_t port, int threads, HttpLimits limits,
-                       HttpHandler handler, ErrorBody error_body)
+                       HttpHandler handler, ErrorBody error_body, const TlsFiles& tls)
     : impl_(std::make_unique<Impl>(limits, std::move(handler), std::move(error_body))) {
+  if (!tls.certificate.empty()) impl_->tls.emplace(tls_context(tls));
   error_code ec;
   tcp::resolver resolver(impl_->io);
   const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, ec);

@@ -51,13 +51,18 @@ struct HttpLimits {
   size_t connections = 4096;
 };
 
+// PEM files; none: in the clear.
+struct TlsFiles {
+  std::string certificate, key;  // certificate: with the chain behind it
+};
+
 using HttpHandler = std::function<void(HttpRequest request, std::shared_ptr<Reply> reply)>;
 
 class HttpServer {
  public:
   // Binds at once; Error when that fails. Port 0: any that is free.
   HttpServer(const std::string& host, uint16_t port, int threads, HttpLimits limits,
-             HttpHandler handler, ErrorBody error_body);
+             HttpHandler handler, ErrorBody error_body, const TlsFiles& tls = {});
   ~HttpServer();  // closes every connection; no Reply may be used after it
   void stop();    // the same, but replies may be used still, in vain
   uint16_t port() const;

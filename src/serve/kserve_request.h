@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
+
 #include "serve/engine_room.h"
 #include "serve/generation.h"
 

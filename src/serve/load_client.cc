@@ -48,6 +48,7 @@ class Socket {
   void send(const std::string& bytes) const {
     for (size_t at = 0; at < bytes.size();) {
       const ssize_t n = ::send(fd_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
       if (n < 0) fail("cannot send: {}", std::strerror(errno));
       at += static_cast<size_t>(n);
     }
@@ -55,7 +56,9 @@ class Socket {
   // False: the end.
   bool receive(std::string& into) const {
     char bytes[16384];
-    const ssize_t n = ::recv(fd_, bytes, sizeof bytes, 0);
+    ssize_t n;
+    do n = ::recv(fd_, bytes, sizeof bytes, 0);
+    while (n < 0 && errno == EINTR);
     if (n < 0) fail("cannot receive: {}", std::strerror(errno));
     into.append(bytes, static_cast<size_t>(n));
     return n > 0;

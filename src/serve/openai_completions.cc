@@ -2,43 +2,13 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/generation.h"
+#include "serve/prompts.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
 #include "text/tokenizer.h"
 
 namespace tokamak::serve {
 namespace {
-
-constexpr size_t kMaxPrompts = 1024;
-
-std::vector<int32_t> encode(const std::string& text, const EngineRoom& room) {
-  std::vector<int32_t> ids = room.need_tokenizer("prompt").encode(text);
-  if (ids.empty())
-    throw ApiError(400, "prompt: it is empty, and the model has no token to begin with", "prompt",
-                   "invalid_value");
-  return ids;
-}
-
-// A string, an array of strings, an array of token ids, or an array of those.
-std::vector<std::vector<int32_t>> read_prompts(const Fields& fields, const EngineRoom& room) {
-  const Json& p = fields.get("prompt");
-  const char* expected = "a string, token ids, or an array of either, none of them empty";
-  if (p.is_string()) return {encode(p.get<std::string>(), room)};
-  if (!p.is_array() || p.empty()) fields.wrong("prompt", expected);
-  if (p[0].is_number()) return {to_ids(p, room.vocab_size, "prompt")};
-  if (p.size() > kMaxPrompts)
-    fields.wrong("prompt", fmt::format("at most {} prompts", kMaxPrompts));
-  std::vector<std::vector<int32_t>> prompts;
-  for (const Json& item : p) {
-    if (item.is_string())
-      prompts.push_back(encode(item.get<std::string>(), room));
-    else if (item.is_array() && !item.empty())
-      prompts.push_back(to_ids(item, room.vocab_size, "prompt"));
-    else
-      fields.wrong("prompt", item, expected);
-  }
-  return prompts;
-}
 
 class Completion : public std::enable_shared_from_this<Completion> {
  public:
@@ -51,7 +21,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
     check_model(f, room_);
     refuse(f, {"suffix", "response_format", "guided_json", "guided_regex", "prompt_logprobs"});
     GenerationRequest g;
-    g.prompts = read_prompts(f, room_);
+    g.prompts = read_prompts(f, "prompt", room_);
     read_shared(f, room_, g);
     n_ = g.n;
     size_t longest = 0;

@@ -20,6 +20,9 @@ std::string_view openapi_text() {
     "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatCompletionRequest"}}}},
     "responses": {"200": {"description": "The answer; with stream, chunks of it as server-sent events that end with [DONE]", "content": {
       "application/json": {"schema": {"$ref": "#/components/schemas/ChatCompletion"}}, "text/event-stream": {}}}}}},
+  "/v1/embeddings": {"post": {"operationId": "createEmbedding", "tags": ["OpenAI"], "summary": "Vectors that stand for texts",
+    "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EmbeddingRequest"}}}},
+    "responses": {"200": {"description": "One for each input", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EmbeddingList"}}}}}}},
   "/v1/messages": {"post": {"operationId": "createMessage", "tags": ["Anthropic"], "summary": "The next message of a chat",
     "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/MessageRequest"}}}},
     "responses": {"200": {"description": "The answer; with stream, Anthropic's events", "content": {
@@ -35,6 +38,10 @@ std::string_view openapi_text() {
     "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DetokenizeRequest"}}}},
     "responses": {"200": {"description": "The text", "content": {"application/json": {"schema":
       {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}}}}}}}},
+  "/tokenizer_info": {"get": {"operationId": "tokenizerInfo", "tags": ["Text"], "summary": "Special tokens and sizes",
+    "responses": {"200": {"description": "Of the tokenizer", "content": {"application/json": {"schema": {"type": "object", "required": ["eos_token", "vocab_size"], "properties": {
+      "bos_token": {"type": ["string", "null"]}, "eos_token": {"type": ["string", "null"]}, "unk_token": {"type": ["string", "null"]}, "pad_token": {"type": ["string", "null"]},
+      "vocab_size": {"type": "integer"}, "model_max_length": {"type": "integer"}}}}}}, "404": {"description": "The model has no tokenizer", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}}}},
   "/v2": {"get": {"operationId": "serverMetadata", "tags": ["KServe"], "summary": "What the server is",
     "responses": {"200": {"description": "Name, version, extensions", "content": {"application/json": {"schema": {"type": "object",
       "required": ["name", "version", "extensions"], "properties": {"name": {"type": "string"}, "version": {"type": "string"},
@@ -127,6 +134,13 @@ std::string_view openapi_text() {
     "max_tokens": {"$ref": "#/components/schemas/MaxTokens"},
     "logprobs": {"type": "boolean"},
     "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20, "description": "Together with logprobs"}}},
+  "EmbeddingRequest": {"type": "object", "required": ["input"], "properties": {
+    "model": {"$ref": "#/components/schemas/ModelName"},
+    "input": {"anyOf": [{"$ref": "#/components/schemas/PromptText"}, {"$ref": "#/components/schemas/TokenIds"},
+      {"type": "array", "minItems": 1, "maxItems": 1024, "items": {"anyOf": [{"$ref": "#/components/schemas/PromptText"}, {"$ref": "#/components/schemas/TokenIds"}]}}]},
+    "encoding_format": {"enum": ["float", "base64"], "description": "base64: of float32, little end first"},
+    "pooling": {"enum": ["mean", "last"], "description": "Over the tokens' states after the last norm"},
+    "normalize": {"type": "boolean", "description": "To length 1; the default"}}},
   "MessageRequest": {"type": "object", "required": ["messages", "max_tokens"], "properties": {
     "model": {"$ref": "#/components/schemas/ModelName"},
     "system": {"$ref": "#/components/schemas/Content"},
@@ -200,6 +214,10 @@ std::string_view openapi_text() {
     "content": {"type": "array", "items": {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}, "text": {"type": "string"}}}},
     "stop_reason": {"type": "string"}, "stop_sequence": {"type": ["string", "null"]},
     "usage": {"type": "object", "required": ["input_tokens", "output_tokens"], "properties": {"input_tokens": {"$ref": "#/components/schemas/Count"}, "output_tokens": {"$ref": "#/components/schemas/Count"}}}}},
+  "EmbeddingList": {"type": "object", "required": ["object", "model", "data", "usage"], "properties": {"object": {"const": "list"}, "model": {"type": "string"},
+    "data": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["object", "index", "embedding"], "properties": {"object": {"const": "embedding"},
+      "index": {"$ref": "#/components/schemas/Count"}, "embedding": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "number"}}]}}}},
+    "usage": {"type": "object", "required": ["prompt_tokens", "total_tokens"]}}},
   "Generated": {"type": "object", "required": ["model_name", "model_version", "text_output"], "properties": {
     "model_name": {"type": "string"}, "model_version": {"type": "string"}, "text_output": {"type": "string"}}},
   "Inferred": {"type": "object", "required": ["model_name", "model_version", "outputs"], "properties": {"model_name": {"type": "string"}, "model_version": {"type": "string"},

@@ -52,6 +52,8 @@ aside h2:first-child { margin-top: 0; }
 .gauge b { font-weight: 600; font-variant-numeric: tabular-nums; }
 .track { height: .35rem; border-radius: 1rem; background: var(--line); overflow: hidden; }
 .track i { display: block; height: 100%; width: 0; background: var(--bar); transition: width .4s; }
+#spark { display: block; width: 100%; height: 2rem; margin-top: .2rem; border-bottom: 1px solid var(--line); }
+#line { fill: none; stroke: var(--bar); stroke-width: 1.5; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
 #tip { position: fixed; z-index: 9; display: none; background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
   padding: .45rem .6rem; font-size: .8rem; box-shadow: 0 4px 18px #0004; pointer-events: none; min-width: 11rem; }
 #tip div { display: flex; justify-content: space-between; gap: 1rem; font-variant-numeric: tabular-nums; }
@@ -72,7 +74,7 @@ aside h2:first-child { margin-top: 0; }
 <header><h1>Tokamak</h1><span id="model"></span>
   <button id="clear" type="button">New chat</button><button id="side" type="button" style="margin-left:0" aria-expanded="false">Settings</button></header>
 <main>
-  <div id="talk" aria-live="polite"><p class="hint">Ask something. Point at a word of an answer to see what else it could have been.</p></div>
+  <div id="talk" aria-live="polite"><p class="hint">Ask something. Point at a word of an answer, or go there with Tab and the arrow keys, to see what else it could have been.</p></div>
   <form id="ask"><textarea id="text" placeholder="Message" aria-label="Message" autofocus></textarea><button class="go" id="go">Send</button></form>
 </main>
 <aside>
@@ -81,7 +83,8 @@ aside h2:first-child { margin-top: 0; }
   <div class="gauge"><div><span>Waiting</span><b id="waiting">–</b></div></div>
   <div class="gauge"><div><span>KV cache in use</span><b id="kv">–</b></div><div class="track"><i id="kvbar"></i></div></div>
   <div class="gauge"><div><span>Kept for reuse</span><b id="kept">–</b></div><div class="track"><i id="keptbar"></i></div></div>
-  <div class="gauge"><div><span>Tokens per second</span><b id="rate">–</b></div></div>
+  <div class="gauge"><div><span>Tokens per second</span><b id="rate">–</b></div>
+    <svg id="spark" viewBox="0 0 60 20" preserveAspectRatio="none" aria-hidden="true"><path id="line"/></svg></div>
   <div class="gauge"><div><span>Time to first token, mean</span><b id="ttft">–</b></div></div>
   <div class="gauge"><div><span>Time per token, mean</span><b id="tpot">–</b></div></div>
   <h2>Last answer</h2>
@@ -128,6 +131,7 @@ function append(turn, text, tokens) {
     s.className = 'tok';
     s.textContent = t.token;
     s.tokens = t.parts || (t.top_logprobs ? [t] : []);
+    s.tabIndex = turn.children.length ? -1 : 0;  // arrow keys go on from the first
     turn.append(s);
   }
   follow(false);
@@ -173,7 +177,7 @@ async function say() {
     if (e.name !== 'AbortError') add('error', e.message);
   }
   if (first) {
-    $('mine1').textContent = Math.round(first - start) + ' ms';
+    $('mine1').textContent = time((first - start) / 1e3);
     if (count > 1) $('mine2').textContent = ((count - 1) / (last - first) * 1e3).toFixed(1);
   }
   if (answer) messages.push({role: 'assistant', content: answer});
@@ -187,7 +191,8 @@ $('text').onkeydown = e => {
   if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) { e.preventDefault(); say(); }
 };
 addEventListener('keydown', e => { if (e.key === 'Escape' && running) running.abort(); });
-$('clear').onclick = () => { running?.abort(); messages = []; $('talk').replaceChildren(); $('text').focus(); };
+const hint = document.querySelector('.hint');
+$('clear').onclick = () => { running?.abort(); messages = []; $('talk').replaceChildren(hint); $('text').focus(); };
 $('side').onclick = () => $('side').setAttribute('aria-expanded', document.body.classList.toggle('side'));
 
 function show(span) {
@@ -210,21 +215,42 @@ function show(span) {
   tip.style.top = (at.bottom + tip.offsetHeight + 10 > innerHeight ? at.top - tip.offsetHeight - 6 : at.bottom + 6) + 'px';
 }
 $('talk').onmouseover = e => { if (e.target.classList.contains('tok')) show(e.target); else $('tip').style.display = 'none'; };
+$('talk').addEventListener('focusin', e => { if (e.target.classList.contains('tok')) show(e.target); });
+$('talk').addEventListener('focusout', () => { $('tip').style.display = 'none'; });
+$('talk').onkeydown = e => {
+  const from = e.target;
+  if (!from.classList.contains('tok')) return;
+  const to = {ArrowRight: from.nextSibling, ArrowLeft: from.previousSibling,
+    Home: from.parentNode.firstChild, End: from.parentNode.lastChild}[e.key];
+  if (!to) return;
+  e.preventDefault();
+  from.tabIndex = -1;
+  to.tabIndex = 0;
+  to.focus();
+};
 $('talk').onmouseleave = $('talk').onscroll = () => { $('tip').style.display = 'none'; };
 
 let before = null;
+const time = s => s < 1 ? (1e3 * s).toFixed(1) + ' ms' : s.toFixed(2) + ' s';
+const rates = [];  // tokens per second, of the last minute
 async function look() {
   try {
     const text = await (await fetch('/metrics')).text(), now = performance.now();
     const get = name => Number(text.match(new RegExp('^tokamak:' + name + '\\{[^}]*\\} (\\S+)', 'm'))?.[1] ?? NaN);
     const percent = (id, part) => { $(id).textContent = (100 * part).toFixed(1) + ' %'; $(id + 'bar').style.width = 100 * part + '%'; };
-    const mean = name => { const n = get(name + '_count'); return n > 0 ? (1e3 * get(name + '_sum') / n).toFixed(1) + ' ms' : '–'; };
+    const mean = name => { const n = get(name + '_count'); return n > 0 ? time(get(name + '_sum') / n) : '–'; };
     $('running').textContent = get('num_requests_running');
     $('waiting').textContent = get('num_requests_waiting');
     percent('kv', get('kv_cache_usage_perc'));
     percent('kept', get('kv_cache_cached_perc'));
     const tokens = get('generation_tokens_total');
-    if (before) $('rate').textContent = (1e3 * (tokens - before.tokens) / (now - before.now)).toFixed(0);
+    if (before) {
+      rates.push(1e3 * (tokens - before.tokens) / (now - before.now));
+      if (rates.length > 61) rates.shift();
+      $('rate').textContent = rates.at(-1).toFixed(0);
+      const most = Math.max(1, ...rates), x = i => 60 - (rates.length - 1 - i), y = r => 19 - 18 * r / most;
+      $('line').setAttribute('d', 'M' + rates.map((r, i) => x(i) + ' ' + y(r).toFixed(2)).join('L'));
+    }
     before = {tokens, now};
     $('ttft').textContent = mean('time_to_first_token_seconds');
     $('tpot').textContent = mean('time_per_output_token_seconds');
@@ -233,8 +259,10 @@ async function look() {
 }
 look();
 async function name() {
-  const r = await fetch('/v1/models', {headers: headers()});
-  $('model').textContent = r.ok ? (await r.json()).data[0].id : 'an API key is needed';
+  try {
+    const r = await fetch('/v1/models', {headers: headers()});
+    $('model').textContent = r.ok ? (await r.json()).data[0].id : 'an API key is needed';
+  } catch { $('model').textContent = 'no answer'; }
 }
 $('key').onchange = name;
 name();

@@ -12,6 +12,7 @@ namespace tokamak::serve {
 // Each answers the call, now or later; ApiError when the request is wrong.
 void post_completions(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call);
 void post_chat_completions(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call);
+void post_embeddings(EngineRoom& room, std::shared_ptr<Call> call);
 // Anthropic's messages.
 void post_messages(EngineRoom& room, std::shared_ptr<Call> call);
 // KServe v2 as Triton serves it: health, metadata, generate, generate_stream; path: below /v2.

@@ -62,6 +62,18 @@ void post_detokenize(EngineRoom& room, const CallPtr& call) {
   call->json(200, {{"prompt", tokenizer.decode(f.ids("tokens", known))}});
 }
 
+void get_tokenizer_info(EngineRoom& room, const CallPtr& call) {
+  if (!room.tokenizer) throw ApiError(404, fmt::format("'{}' has no tokenizer", room.model));
+  const Tokenizer& t = *room.tokenizer;
+  const auto piece = [&](std::optional<int32_t> id) { return id ? Json(t.piece(*id)) : Json(); };
+  call->json(200, {{"bos_token", piece(t.bos_id())},
+                   {"eos_token", piece(t.eos_id())},
+                   {"unk_token", piece(t.unk_id())},
+                   {"pad_token", piece(t.pad_id())},
+                   {"vocab_size", t.vocab_size()},
+                   {"model_max_length", room.max_model_len}});
+}
+
 void get_page(const CallPtr& call) {
   call->text(200, "text/html; charset=utf-8", std::string(page_html()),
              {{"Content-Security-Policy",
@@ -102,6 +114,7 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
   add("POST", "/v1/completions", [this](const CallPtr& c) { post_completions(room_, tokens_, c); });
   add("POST", "/v1/chat/completions",
       [this](const CallPtr& c) { post_chat_completions(room_, tokens_, c); });
+  add("POST", "/v1/embeddings", [this](const CallPtr& c) { post_embeddings(room_, c); });
   add("POST", "/v1/messages", [this](const CallPtr& c) { post_messages(room_, c); });
   const auto kserve = [this](const CallPtr& c) { handle_kserve(room_, c); };
   for (const char* path : {"/v2", "/v2/health/live", "/v2/health/ready"}) add("GET", path, kserve);
@@ -112,6 +125,7 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
       add("POST", model + what, kserve);
   }
   add("GET", "/", get_page, kOpen);
+  add("GET", "/tokenizer_info", with_room(get_tokenizer_info));
   add("POST", "/tokenize", with_room(post_tokenize));
   add("POST", "/detokenize", with_room(post_detokenize));
 }

@@ -72,6 +72,7 @@ struct Server::Impl {
         std::min<int64_t>(session.config().limits.max_seq_len,
                           int64_t{session.kv_pool().size()} * session.kv_block_size());
     room.request_timeout_s = options.request_timeout_s;
+    room.pooling = options.pooling;
     room.created = unix_time();
     if (options.executor.max_queue_size > 0)
       room.max_in_flight = executor_settings.max_batch_size + options.executor.max_queue_size;
@@ -82,7 +83,8 @@ struct Server::Impl {
         },
         [](int status, const std::string& message) {
           return to_text(error_object(status, message));
-        });
+        },
+        options.tls);
   }
 
   // Callbacks of the executor's may still use replies, HTTP threads the executor: both stand still
@@ -133,6 +135,7 @@ const std::string& Server::model() const { return impl_->room.model; }
 int64_t Server::max_model_len() const { return impl_->room.max_model_len; }
 ExecutorStats Server::stats() const { return impl_->executor->stats(); }
 int64_t Server::in_flight() const { return impl_->room.in_flight; }
+EngineRoom& Server::room() { return impl_->room; }
 
 bool Server::drain(double seconds) {
   impl_->room.draining = true;

@@ -11,16 +11,20 @@
 
 namespace tokamak::serve {
 
+struct EngineRoom;
+
 struct ServeOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8000;  // 0: any that is free
   int http_threads = 2;
   HttpLimits limits;
+  TlsFiles tls;
   std::string served_model_name;             // empty: the model's file name
   std::vector<std::string> api_keys;         // none: open to all
   std::vector<std::string> allowed_origins;  // of web pages (CORS); "*": all
   ExecutorOptions executor;                  // max_queue_size is kept by the server
   int64_t kv_cache_tokens = 0;               // room where the device leaves the choice; 0: by rule
+  Pooling pooling = Pooling::last;           // of embeddings
   double request_timeout_s = 0;              // 0: none
   bool log_requests = true, log_json = false;
 };
@@ -35,6 +39,7 @@ class Server {
   int64_t max_model_len() const;
   ExecutorStats stats() const;
   int64_t in_flight() const;  // sequences that run and wait
+  EngineRoom& room();         // for other protocols, which must end before the server
   // From now on nothing new is accepted; waits until what runs is done. False: out of time.
   bool drain(double seconds);
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <thread>
 
 #include "serve/kserve_tensors.h"
@@ -418,6 +419,58 @@ TEST_F(EndpointsTest, KServeInfersByTensors) {
   EXPECT_EQ(tiny_->post("/v2/models/tiny/infer", body).status, 400);
   body = {{"inputs", {tensor("text_input", "BYTES", {-1}, prompts)}}};
   EXPECT_EQ(tiny_->post("/v2/models/tiny/infer", body).status, 400);
+}
+
+TEST_F(EndpointsTest, EmbeddingsPoolHiddenStates) {
+  const std::string text = "what stands here, and what does it mean?";
+  const auto ids = tiny_->llm->tokenizer().encode(text);
+  const Json e = tiny_->ok("/v1/embeddings", {{"input", {text, "other"}}});
+  ASSERT_EQ(e["data"].size(), 2u);
+  EXPECT_EQ(e["usage"]["prompt_tokens"],
+            ids.size() + tiny_->llm->tokenizer().encode("other").size());
+  double length = 0;
+  for (const double x : e["data"][0]["embedding"]) length += x * x;
+  EXPECT_NEAR(length, 1, 1e-5);
+  // Each token's state is the last one's of the text that ends there; mean pooling adds them up.
+  const auto pooled = [&](const Json& input, const char* pooling) {
+    const Json a =
+        tiny_->ok("/v1/embeddings", {{"input", input}, {"pooling", pooling}, {"normalize", false}});
+    return a["data"][0]["embedding"].get<std::vector<double>>();
+  };
+  std::vector<double> sum;
+  for (size_t n = 1; n <= ids.size(); ++n) {
+    const auto last =
+        pooled(std::vector<int32_t>(ids.begin(), ids.begin() + static_cast<long>(n)), "last");
+    sum.resize(last.size());
+    for (size_t i = 0; i < last.size(); ++i) sum[i] += last[i] / static_cast<double>(ids.size());
+  }
+  const auto mean = pooled(ids, "mean");
+  ASSERT_EQ(mean.size(), sum.size());
+  for (size_t i = 0; i < mean.size(); ++i) EXPECT_NEAR(mean[i], sum[i], 1e-4) << i;
+  EXPECT_EQ(pooled(std::string(700, 'x'), "mean").size(), mean.size()) << "in several steps";
+  // base64 is the same numbers.
+  const Json b = tiny_->ok("/v1/embeddings", {{"input", {"other"}}, {"encoding_format", "base64"}});
+  const std::string coded = b["data"][0]["embedding"];
+  EXPECT_EQ(coded.size(), (sum.size() * 4 + 2) / 3 * 4);
+  const auto value = [](char c) {
+    return static_cast<uint32_t>(
+        std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+            .find(c));
+  };
+  std::string bytes;
+  for (size_t i = 0; i < coded.size(); i += 4) {
+    const uint32_t three = (value(coded[i]) & 63) << 18 | (value(coded[i + 1]) & 63) << 12 |
+                           (value(coded[i + 2]) & 63) << 6 | (value(coded[i + 3]) & 63);
+    for (const int shift : {16, 8, 0}) bytes += static_cast<char>(three >> shift);
+  }
+  for (size_t i = 0; i < sum.size(); ++i) {
+    float f;
+    std::memcpy(&f, bytes.data() + 4 * i, 4);
+    EXPECT_FLOAT_EQ(f, e["data"][1]["embedding"][i].get<float>());
+  }
+  EXPECT_EQ(tiny_->post("/v1/embeddings", Json{{"input", ""}}).status, 400);
+  EXPECT_EQ(tiny_->post("/v1/embeddings", Json{{"input", "x"}, {"dimensions", 3}}).status, 400);
+  EXPECT_EQ(tiny_->post("/v1/embeddings", Json{{"input", "x"}, {"pooling", "max"}}).status, 400);
 }
 
 // Every path is described, and every described path is there.

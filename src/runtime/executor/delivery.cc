@@ -56,6 +56,7 @@ void Results::add(const ExecutorEvent& e) {
   if (e.token) r.tokens.push_back(*e.token);
   if (e.logprobs) r.logprobs.push_back(*e.logprobs);
   if (!e.prompt_logprobs.empty()) r.prompt_logprobs = e.prompt_logprobs;
+  if (!e.embedding.empty()) r.embedding = e.embedding;
   if (r.tokens.size() == 1) r.reused_tokens = e.reused_tokens;
   r.error = e.error;
   r.finish_reason = e.finish_reason;

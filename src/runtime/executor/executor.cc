@@ -94,7 +94,10 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   r.params.validate();
   Request request{make_choice(r, session.vocab_size()), PromptNotes(r), std::move(callback)};
   SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
-  s.whole_prompt = r.prompt_logprobs >= 0;
+  s.whole_prompt = r.prompt_logprobs >= 0 || r.pooling == Pooling::mean;
+  if (r.pooling) s.max_tokens = 1;
+  if (r.pooling && session.hidden_size() == 0)
+    fail("the engine keeps no hidden states for embeddings: build it again");
   if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
   std::lock_guard lock(mutex);
   const uint64_t id = scheduler.add(std::move(s));
@@ -192,6 +195,7 @@ void Executor::Impl::tell(StepItem& item) {
     counters.generated_tokens += event.token.has_value();
     if (!std::exchange(r.begun, true)) {
       event.prompt_logprobs = r.prompt.take_logprobs();
+      if (r.prompt.pools()) event.embedding = r.prompt.take_embedding();
       event.reused_tokens = scheduler.reused(item.id);
     }
     event.finish_reason = std::move(news.finish_reason);

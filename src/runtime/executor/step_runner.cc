@@ -11,10 +11,26 @@ void StepRunner::run(const Schedule& schedule, std::span<StepItem> items) {
   lay_out(schedule, items);
   for (const auto& [from, to] : schedule.copies) session_.copy_kv_block(from, to);
   if (device_helps(items)) return run_on_device(schedule, items);
-  const LogitRows logits = session_.run(parts_);
+  bool pools = false;
+  hidden_.alone = true;
+  for (size_t i = 0; i < items.size(); ++i) {
+    pools |= items[i].prompt->pools();
+    hidden_.alone &= items[i].prompt->pools() || rows_[i].count == 0;
+  }
+  const LogitRows logits = session_.run(parts_, pools ? &hidden_ : nullptr);
   std::vector<size_t> all;
-  for (size_t i = 0; i < items.size(); ++i)
-    if (items[i].samples || rows_[i].of_prompt) all.push_back(i);
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Rows& r = rows_[i];
+    if (items[i].prompt->pools() && r.count > 0) {
+      items[i].prompt->pool(
+          schedule.parts[items[i].first].begin,
+          std::span(hidden_.data).subspan(r.first * hidden_.columns, r.count * hidden_.columns),
+          hidden_.columns);
+      if (items[i].samples) items[i].chosen = items[i].choice->next({});
+    } else if (items[i].samples || r.of_prompt) {
+      all.push_back(i);
+    }
+  }
   choose(schedule, items, all, logits);
 }
 
@@ -46,7 +62,7 @@ bool StepRunner::device_helps(std::span<const StepItem> items) {
   bool any = false;
   device_rows_.clear();
   for (size_t i = 0; i < items.size(); ++i) {
-    if (rows_[i].of_prompt) return false;
+    if (rows_[i].of_prompt || items[i].prompt->pools()) return false;
     device_rows_.push_back(items[i].samples ? items[i].choice->on_device()
                                             : std::vector<DeviceChooser::Row>());
     any = any || !device_rows_.back().empty();

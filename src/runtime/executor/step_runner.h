@@ -48,6 +48,7 @@ class StepRunner {
   std::vector<StepPart> parts_;
   std::vector<Rows> rows_;  // per item
   int64_t row_count_ = 0;
+  HiddenRows hidden_;                                         // where a request pools them
   std::vector<std::vector<DeviceChooser::Row>> device_rows_;  // per item; none: the host chooses
   std::vector<float> host_rows_;  // [rows][vocab]: those that the host chooses from
 };

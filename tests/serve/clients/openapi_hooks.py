@@ -21,8 +21,9 @@ def fit(body, path):
             body[name] = 0
     if body.get("n") is not None:  # as many sequences as the queue has room for
         body["n"] = min(body["n"], 2)
-    if isinstance(body.get("prompt"), list):
-        body["prompt"] = body["prompt"][:4]
+    for name in ("prompt", "input"):
+        if isinstance(body.get(name), list):
+            body[name] = body[name][:4]
     if body.get("top_logprobs") is not None:  # the one asks for the other
         body["logprobs"] = True
     if body.get("stream_options") is not None:
