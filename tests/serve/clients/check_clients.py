@@ -15,6 +15,7 @@ parser.add_argument("--reference")
 parser.add_argument("--cafile", help="certificate to trust, for https")
 parser.add_argument("--api_key", default="none")
 args = parser.parse_args()
+KEY = {"authorization": "Bearer " + args.api_key}
 
 
 def check(what, ok):
@@ -89,7 +90,7 @@ def check_anthropic():
     import anthropic
 
     client = anthropic.Anthropic(base_url=args.url, api_key=args.api_key)
-    ask = dict(model=model_name(), max_tokens=12, temperature=0, system="Be brief.",
+    ask = dict(model=model_name(), max_tokens=12, extra_body={"temperature": 0}, system="Be brief.",
                messages=[{"role": "user", "content": "Name a colour."}])
     whole = client.messages.create(**ask)
     with client.messages.stream(**ask) as stream:
@@ -114,13 +115,13 @@ def check_triton_http(expected):
 
     client = triton.InferenceServerClient(args.url.removeprefix("http://"))
     name = model_name()
-    check("tritonclient.http health", client.is_server_live() and client.is_server_ready() and
-          client.is_model_ready(name))
-    check("tritonclient.http metadata", client.get_server_metadata()["name"] == "tokamak" and
-          client.get_model_metadata(name)["inputs"][0]["name"] == "text_input")
+    check("tritonclient.http health", client.is_server_live(headers=KEY) and client.is_server_ready(headers=KEY) and
+          client.is_model_ready(name, headers=KEY))
+    check("tritonclient.http metadata", client.get_server_metadata(headers=KEY)["name"] == "tokamak" and
+          client.get_model_metadata(name, headers=KEY)["inputs"][0]["name"] == "text_input")
     for outputs in (None, [triton.InferRequestedOutput("text_output")],
                     [triton.InferRequestedOutput("text_output", binary_data=False)]):
-        result = client.infer(name, triton_inputs(triton), outputs=outputs, request_id="42")
+        result = client.infer(name, triton_inputs(triton), outputs=outputs, request_id="42", headers=KEY)
         texts = [t.decode() if isinstance(t, bytes) else t for t in result.as_numpy("text_output").flatten()]
         check(f"tritonclient.http infer {texts}", texts == expected)
 
@@ -132,15 +133,15 @@ def check_triton_grpc(expected):
 
     client = triton.InferenceServerClient(args.grpc)
     name = model_name()
-    check("tritonclient.grpc health", client.is_server_live() and client.is_server_ready() and
-          client.is_model_ready(name))
-    check("tritonclient.grpc metadata", client.get_server_metadata().name == "tokamak" and
-          client.get_model_metadata(name).inputs[0].name == "text_input")
-    result = client.infer(name, triton_inputs(triton), request_id="42")
+    check("tritonclient.grpc health", client.is_server_live(headers=KEY) and client.is_server_ready(headers=KEY) and
+          client.is_model_ready(name, headers=KEY))
+    check("tritonclient.grpc metadata", client.get_server_metadata(headers=KEY).name == "tokamak" and
+          client.get_model_metadata(name, headers=KEY).inputs[0].name == "text_input")
+    result = client.infer(name, triton_inputs(triton), request_id="42", headers=KEY)
     texts = [t.decode() for t in result.as_numpy("text_output").flatten()]
     check(f"tritonclient.grpc infer {texts}", texts == expected)
     results = queue.Queue()
-    client.start_stream(callback=lambda r, e: results.put((r, e)))
+    client.start_stream(headers=KEY, callback=lambda r, e: results.put((r, e)))
     client.async_stream_infer(name, triton_inputs(triton), request_id="43", enable_empty_final_response=True)
     streamed = ["", ""]
     while True:
@@ -156,7 +157,7 @@ def check_triton_grpc(expected):
     client.stop_stream()
     check(f"tritonclient.grpc stream_infer {streamed}", streamed == expected)
     try:
-        client.infer("another", triton_inputs(triton))
+        client.infer("another", triton_inputs(triton), headers=KEY)
         check("tritonclient.grpc unknown model", False)
     except triton.InferenceServerException as error:
         check(f"tritonclient.grpc unknown model: {error.status()}", True)
