@@ -163,7 +163,7 @@ void ModelConfig::validate(const std::string& source) const {
   check_positive(source, "norm_epsilon", norm_epsilon);
   if (!hidden_act.starts_with("plugin:"))  // a user's op, looked for when the graph is made
     check_one_of(source, "hidden_act", hidden_act,
-               {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid"});
+                 {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid"});
   check_one_of(source, "dtype", std::string(info(dtype).long_name),
                {"float32", "float16", "bfloat16"});
   validate_rope(*this, source);
