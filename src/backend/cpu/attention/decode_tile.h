@@ -47,53 +47,63 @@ TOKAMAK_INLINE int lines_of(const FetchPlan& plan, int steps) {
   return static_cast<int>((plan.bytes / 64 + 2 * steps - 1) / (2 * steps)) + 1;
 }
 
+// Heads that are no multiple of sixteen have a last piece of fewer columns.
+template <DType T, int H, int R, bool kWhole>
+TOKAMAK_INLINE void row_products(const DecodeTile& t, const std::byte* const* rows, const float* q,
+                                 F16x (*s)[16], int first) {
+  const int64_t n = t.head_dim, ld = t.ld;
+  F16x part[R * H];
+  unrolled<R * H>([&]<int i>() __attribute__((always_inline)) { part[i] = simd::zero(); });
+  const auto add = [&](int64_t d, int64_t count) __attribute__((always_inline)) {
+    F16x of[H];
+    unrolled<H>([&]<int h>()
+                    __attribute__((always_inline)) { of[h] = simd::load(q + h * ld + d); });
+    unrolled<R>([&]<int j>() __attribute__((always_inline)) {
+      const F16x key = load_row<T>(rows[j], d, count);
+      unrolled<H>([&]<int h>() __attribute__((always_inline)) {
+        part[j * H + h] = simd::fma(of[h], key, part[j * H + h]);
+      });
+    });
+  };
+  int64_t d = 0;
+  for (; d + 16 <= n; d += 16) add(d, 16);
+  if (!kWhole && d < n) add(d, n - d);
+  unrolled<R * H>([&]<int i>()
+                      __attribute__((always_inline)) { s[i % H][first + i / H] = part[i]; });
+}
+
+// s[h][r]: lane sums of H heads times the sixteen keys at + r of a run; behind its end the last key
+// again. A function of its own, for the compiler to keep the sums in registers.
+template <DType T, int H, bool kWhole>
+__attribute__((noinline)) void key_products(const DecodeTile& t, const KeyRun& run, int at,
+                                            const float* q, F16x (*s)[16]) {
+  constexpr int kMost = kSumsAtOnce / H;
+  constexpr int R = kMost >= 8 ? 8 : kMost >= 4 ? 4 : kMost >= 2 ? 2 : 1;
+  const int64_t bytes = bytes_of_row<T>(t.head_dim);
+  for (int first = 0; first < 16; first += R) {
+    const std::byte* rows[R];
+    unrolled<R>([&]<int j>() __attribute__((always_inline)) {
+      const int key = at + first + j;
+      rows[j] = run.k + (key < run.keys ? key : run.keys - 1) * bytes;
+    });
+    row_products<T, H, R, kWhole>(t, rows, q, s, first);
+  }
+}
+
 // Scores of H heads against the keys of a run.
 template <DType T, int H>
 TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const float* q,
                                float* scores, int lines) {
-  constexpr int kRows = kSumsAtOnce / H >= 8   ? 8
-                        : kSumsAtOnce / H >= 4 ? 4
-                        : kSumsAtOnce / H >= 2 ? 2
-                                               : 1;
-  const int64_t bytes = bytes_of_row<T>(t.head_dim), n = t.head_dim;
   for (int i = 0; i < run.keys; i += 16) {
     fetch(*t.ahead, lines);
     F16x s[H][16];
-    for (int r = 0; r < 16; r += kRows) {
-      const std::byte* rows[kRows];
-      F16x part[H][kRows];
-#pragma GCC unroll 16
-      for (int j = 0; j < kRows; ++j) {
-        const int at = i + r + j;
-        rows[j] = run.k + (at < run.keys ? at : run.keys - 1) * bytes;
-#pragma GCC unroll 8
-        for (int h = 0; h < H; ++h) part[h][j] = simd::zero();
-      }
-      int64_t d = 0;
-      for (; d + 16 <= n; d += 16) {
-#pragma GCC unroll 16
-        for (int j = 0; j < kRows; ++j) {
-          const F16x key = load_row<T>(rows[j], d, 16);
-#pragma GCC unroll 8
-          for (int h = 0; h < H; ++h)
-            part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
-        }
-      }
-      if (d < n) {
-#pragma GCC unroll 16
-        for (int j = 0; j < kRows; ++j) {
-          const F16x key = load_row<T>(rows[j], d, n - d);
-#pragma GCC unroll 8
-          for (int h = 0; h < H; ++h)
-            part[h][j] = simd::fma(simd::load(q + h * t.ld + d), key, part[h][j]);
-        }
-      }
-#pragma GCC unroll 16
-      for (int j = 0; j < kRows; ++j)
-#pragma GCC unroll 8
-        for (int h = 0; h < H; ++h) s[h][r + j] = part[h][j];
-    }
-    const F16x scales = T == DType::int8_row ? row_scales(run.k, bytes, i, run.keys) : simd::zero();
+    if (t.head_dim % 16 == 0)
+      key_products<T, H, true>(t, run, i, q, s);
+    else
+      key_products<T, H, false>(t, run, i, q, s);
+    const F16x scales = T == DType::int8_row
+                            ? row_scales(run.k, bytes_of_row<T>(t.head_dim), i, run.keys)
+                            : simd::zero();
     for (int h = 0; h < H; ++h) {
       F16x all = simd::sums_of(s[h]);
       if (T == DType::int8_row) all = simd::mul(all, scales);

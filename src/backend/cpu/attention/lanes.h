@@ -1,5 +1,7 @@
 // What all attention tiles share: registers to sum in, the scores' cap and their mask, transposes.
 #pragma once
+#include <utility>
+
 #include "backend/cpu/attention/heads.h"
 
 namespace tokamak {
@@ -10,6 +12,15 @@ constexpr int kSumsAtOnce = 16;  // accumulators that fit the registers
 #else
 constexpr int kSumsAtOnce = 4;
 #endif
+
+// f.operator()<I>() for I = 0 … N - 1: arrays that are indexed by it stay in registers.
+template <int N, typename F>
+TOKAMAK_INLINE void unrolled(F f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f.template operator()<I>(), ...);
+  }
+  (std::make_integer_sequence<int, N>());
+}
 
 TOKAMAK_INLINE F16x soft_cap(F16x s, float cap) {
   return simd::mul(simd::tanh(simd::div(s, simd::set1(cap))), simd::set1(cap));
