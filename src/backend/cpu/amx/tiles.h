@@ -34,38 +34,48 @@ TOKAMAK_INLINE void configure() {
   configured = true;
 }
 TOKAMAK_INLINE void release() { configured = false; }
+// Functions of their own: kernels name them hundreds of times.
+[[maybe_unused]] __attribute__((noinline)) void emulate_zero(int t) {
+  check();
+  std::memset(file.t[t], 0, kTileBytes);
+}
+[[maybe_unused]] __attribute__((noinline)) void emulate_load(int t, const void* p, size_t stride) {
+  check();
+  for (size_t r = 0; r < 16; ++r)
+    std::memcpy(file.t[t][r], static_cast<const std::byte*>(p) + r * stride, kTileRow);
+}
+[[maybe_unused]] __attribute__((noinline)) void emulate_store(int t, void* p, size_t stride) {
+  check();
+  for (size_t r = 0; r < 16; ++r)
+    std::memcpy(static_cast<std::byte*>(p) + r * stride, file.t[t][r], kTileRow);
+}
 template <int T>
 TOKAMAK_INLINE void zero() {
-  check();
-  std::memset(file.t[T], 0, kTileBytes);
+  emulate_zero(T);
 }
 template <int T>
 TOKAMAK_INLINE void load(const void* p, size_t stride = kTileRow) {
-  check();
-  for (size_t r = 0; r < 16; ++r)
-    std::memcpy(file.t[T][r], static_cast<const std::byte*>(p) + r * stride, kTileRow);
+  emulate_load(T, p, stride);
 }
 template <int T>
 TOKAMAK_INLINE void load_once(const void* p, size_t stride = kTileRow) {
-  load<T>(p, stride);
+  emulate_load(T, p, stride);
 }
 template <int T>
 TOKAMAK_INLINE void store(void* p, size_t stride = kTileRow) {
-  check();
-  for (size_t r = 0; r < 16; ++r)
-    std::memcpy(static_cast<std::byte*>(p) + r * stride, file.t[T][r], kTileRow);
+  emulate_store(T, p, stride);
 }
 // C[m][n] += sum over pairs of A[m][pair] * B[pair][n]; even and odd inputs are summed apart.
-template <int C, int A, int B>
-TOKAMAK_INLINE void dot_bf16() {
+[[maybe_unused]] __attribute__((noinline)) void emulate_dot_bf16(int c_tile, int a_tile,
+                                                                 int b_tile) {
   check();
   const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
   for (int m = 0; m < 16; ++m) {
     __m512 even = _mm512_setzero_ps(), odd = even;
     for (int p = 0; p < 16; ++p) {
       uint32_t pair;
-      std::memcpy(&pair, file.t[A][m] + 4 * p, 4);
-      const __m512i b = _mm512_loadu_si512(file.t[B][p]);
+      std::memcpy(&pair, file.t[a_tile][m] + 4 * p, 4);
+      const __m512i b = _mm512_loadu_si512(file.t[b_tile][p]);
       even = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(b, 16)),
                              _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(pair << 16))),
                              even);
@@ -73,9 +83,13 @@ TOKAMAK_INLINE void dot_bf16() {
           _mm512_castsi512_ps(_mm512_and_si512(b, high)),
           _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(pair & 0xffff0000u))), odd);
     }
-    auto* c = reinterpret_cast<float*>(file.t[C][m]);
+    auto* c = reinterpret_cast<float*>(file.t[c_tile][m]);
     _mm512_storeu_ps(c, _mm512_add_ps(_mm512_loadu_ps(c), _mm512_add_ps(even, odd)));
   }
+}
+template <int C, int A, int B>
+TOKAMAK_INLINE void dot_bf16() {
+  emulate_dot_bf16(C, A, B);
 }
 
 #else

@@ -80,22 +80,58 @@ struct Weights {
   }
 };
 
-// Few tokens: the sums of N groups stay in registers over all inputs. Weights are widened a few
-// steps ahead of their products, tile by tile between these, so that vectors and tiles work at the
+// Few tokens: the sums of N groups stay in registers over all inputs. Weights are widened a step
+// ahead of their products, tile by tile between these, so that vectors and tiles work at the
 // same time; tiles load slowly what was just stored.
-constexpr int64_t kFewAhead = 2, kFewPlaces = 4;
+constexpr int64_t kFewAhead = 1, kFewPlaces = 2;
+
+// Where N groups that are read side by side stand: asks the second cache for what lies
+// kPrefetchBytes ahead in each, past their end for the same of the N groups at `next`.
+template <int N>
+class FewAhead {
+ public:
+  TOKAMAK_INLINE FewAhead(const std::byte* w, size_t group_bytes, int64_t steps,
+                          const std::byte* next)
+      : p_(w),
+        next_(next),
+        group_bytes_(group_bytes),
+        step_bytes_((group_bytes + static_cast<size_t>(steps) - 1) / static_cast<size_t>(steps)),
+        at_(kPrefetchBytes),
+        end_(kPrefetchBytes) {
+    turn();
+  }
+  // A step of each group has been read.
+  TOKAMAK_INLINE void advance() {
+    end_ += step_bytes_;
+    for (; at_ < end_; at_ += 64) {
+      const char* p = reinterpret_cast<const char*>(p_) + at_;
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n, p += group_bytes_) _mm_prefetch(p, _MM_HINT_T1);
+    }
+    turn();
+  }
+
+ private:
+  TOKAMAK_INLINE void turn() {
+    if (at_ < group_bytes_) return;
+    at_ -= group_bytes_, end_ -= group_bytes_, p_ = next_;
+  }
+  const std::byte *p_, *next_;
+  size_t group_bytes_, step_bytes_, at_, end_;
+};
 
 template <DType D, bool kReady, int M, int N>
 struct FewGroups {
   const Weights<D, kReady>& w;
   int weight;
   int64_t g;
+  const std::byte* next;  // read after these groups
 
   std::byte* place(int64_t step, int n) const {
     return w.t.panel + static_cast<size_t>(step % kFewPlaces * N + n) * kTileBytes;
   }
   TOKAMAK_INLINE void widen_tile(int64_t step, int n) const {
-    widen_step<D, kPrefetchBytes>(w.group(weight, g + n), w.t.k, step, place(step, n));
+    widen_step<D, 0>(w.group(weight, g + n), w.t.k, step, place(step, n));
   }
   // The products of one step; kWiden: between them the widening of a later one.
   template <bool kWiden>
@@ -113,8 +149,6 @@ struct FewGroups {
       if constexpr (M == 2) tiles::load<activation_tile<M, N>(1)>(a + a_next);
     }
     const std::byte* b = kReady ? w.ready(weight, g + n, step) : place(step, n);
-    if constexpr (kReady)
-      for (size_t line = 0; line < kTileBytes; line += 64) prefetch(b + kPrefetchBytes + line);
     constexpr int kB = kWeightTile<M, N>;
     tiles::load<kB>(b);
     tiles::dot_bf16<n, activation_tile<M, N>(0), kB>();
@@ -126,14 +160,20 @@ struct FewGroups {
       for (int64_t s = 0; s < least(kFewAhead, w.steps); ++s)
         for (int n = 0; n < N; ++n) widen_tile(s, n);
     clear_sums<M, N>();
+    FewAhead<N> ahead(w.group(weight, g), t.group_bytes, w.steps, next);
     for (int64_t s = 0; s < w.steps; s += t.stretch) {
       const int64_t end = least(s + t.stretch, w.steps);
       const auto a_next = static_cast<size_t>(end - s) * kTileBytes;
       const std::byte* a = w.activations(s, end - s, 0);
       int64_t i = s;
-      for (; !kReady && i < least(end, w.steps - kFewAhead); ++i, a += kTileBytes)
+      for (; !kReady && i < least(end, w.steps - kFewAhead); ++i, a += kTileBytes) {
+        ahead.advance();
         add_step<!kReady>(i, a, a_next);
-      for (; i < end; ++i, a += kTileBytes) add_step<false>(i, a, a_next);
+      }
+      for (; i < end; ++i, a += kTileBytes) {
+        ahead.advance();
+        add_step<false>(i, a, a_next);
+      }
     }
     const int64_t group_floats = t.tile_count * 256;
     store_sums<M, N>(t.sums + (weight * t.groups + g) * group_floats, group_floats);
@@ -142,12 +182,20 @@ struct FewGroups {
 
 template <DType D, bool kReady, int M, int N>
 void few_tokens(const Weights<D, kReady>& w) {
-  for (int weight = 0; weight < w.t.weights; ++weight) {
+  const AmxTask& t = w.t;
+  for (int weight = 0; weight < t.weights; ++weight) {
+    // After all groups of a weight those of the next one, then another task's.
+    const auto after = [&](int64_t end) {
+      if (end < t.groups) return w.group(weight, end);
+      if (weight + 1 < t.weights) return w.group(weight + 1, 0);
+      return t.next != nullptr ? t.next : w.group(0, end);
+    };
     int64_t g = 0;
-    for (; g + N <= w.t.groups; g += N) FewGroups<D, kReady, M, N>{w, weight, g}.sum();
+    for (; g + N <= t.groups; g += N) FewGroups<D, kReady, M, N>{w, weight, g, after(g + N)}.sum();
     if constexpr (N > 2)
-      for (; g + 2 <= w.t.groups; g += 2) FewGroups<D, kReady, M, 2>{w, weight, g}.sum();
-    for (; g < w.t.groups; ++g) FewGroups<D, kReady, M, 1>{w, weight, g}.sum();
+      for (; g + 2 <= t.groups; g += 2)
+        FewGroups<D, kReady, M, 2>{w, weight, g, after(g + 2)}.sum();
+    for (; g < t.groups; ++g) FewGroups<D, kReady, M, 1>{w, weight, g, after(g + 1)}.sum();
   }
 }
 

@@ -16,6 +16,7 @@ struct AmxTask {
   int weights = 1;
   int64_t groups = 0;  // 16 outputs each
   size_t group_bytes = 0;
+  const std::byte* next = nullptr;  // read after these weights; null: what lies there
   int64_t k = 0;
   const std::byte* x = nullptr;  // packed activations of all tokens
   int64_t tiles = 0;             // of all tokens: what x was packed for
@@ -42,6 +43,7 @@ inline constexpr int kAmxTokens = 16;    // of a token tile
 inline constexpr int64_t kAmxStep = 32;  // inputs of a step
 // Token tiles up to which a task keeps its sums in tile registers.
 inline constexpr int64_t kAmxFewTiles = 2;
+constexpr int64_t kAmxSide = 4;  // groups that such a task reads side by side
 // Two panels; at least four steps of four groups, for few tokens.
 constexpr size_t amx_panel_bytes(int64_t stretch, int64_t panel_groups) {
   const int64_t tiles = 2 * stretch * panel_groups;

@@ -30,16 +30,27 @@ TOKAMAK_INLINE void store_cut_pairs(std::byte* out, F16x even, F16x odd) {
                                                    _mm512_castps_si512(even.v), upper));
 }
 
-// Byte c of every lane as a float: put into the mantissa of a power of two, kMagic too large.
-template <bool kWide, int kByte>
-TOKAMAK_INLINE F16x float_of_byte(__m512i v) {
-  constexpr int kTo = kWide ? 1 : 2;
-  const __m512i one_lane = _mm512_set1_epi32(kByte << (8 * kTo));
-  const __m512i index =
-      _mm512_add_epi8(one_lane, _mm512_set4_epi32(12 << 8 * kTo, 8 << 8 * kTo, 4 << 8 * kTo, 0));
-  constexpr __mmask64 kAt = 0x1111111111111111ull << kTo;
-  const __m512i base = _mm512_set1_epi32(kWide ? 0x47000000 : 0x43000000);
-  return {_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(base, kAt, v, index))};
+template <int kBits>
+TOKAMAK_INLINE __m512i shifted(__m512i v) {  // left, or right where kBits is negative
+  if constexpr (kBits > 0) return _mm512_slli_epi32(v, kBits);
+  if constexpr (kBits < 0) return _mm512_srli_epi32(v, -kBits);
+  return v;
+}
+
+// Input 4J + kByte of every lane as a float: its code put into the mantissa of a power of two,
+// which makes it kMagic too large. Shifts and logic, for shuffles have one port and products of
+// tiles share it. Plain nibbles and bytes come as they lie, others from quad().
+template <DType D, int J, int kByte>
+TOKAMAK_INLINE F16x float_of_code(__m512i v) {
+  using F = Format<D>;
+  constexpr bool kNibbles = !F::kInt8 && F::kHighBits == 0 && !F::kTwoBits;
+  constexpr int kTo = F::kInt8 ? 8 : 16;  // place of the lowest bit
+  constexpr int kShift = kTo - 8 * kByte - (kNibbles && J >= 4 ? 4 : 0);
+  const __m512i mask = _mm512_set1_epi32((kNibbles ? 15 : 255) << kTo);
+  const __m512i base =
+      _mm512_set1_epi32(F::kInt8 ? 0x47000000 ^ (F::kTurned ? 0x8000 : 0) : 0x43000000);
+  // 0x6a: (a & b) ^ c
+  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(shifted<kShift>(v), mask, base, 0x6a))};
 }
 
 // One step of a block format: scale * code + shift, both kUp too large. The product is exact but
@@ -47,15 +58,21 @@ TOKAMAK_INLINE F16x float_of_byte(__m512i v) {
 // by the shift.
 template <DType D, int J>
 TOKAMAK_INLINE void widen_quad(const std::byte* data, F16x scale, F16x shift, std::byte* out) {
-  constexpr bool kWide = Format<D>::kInt8;
-  const __m512i v = quad<D, J>(data).v;
+  using F = Format<D>;
+  __m512i v;
+  if constexpr (F::kInt8)
+    v = _mm512_loadu_si512(data + 64 * J);
+  else if constexpr (F::kHighBits == 0 && !F::kTwoBits)
+    v = _mm512_loadu_si512(data + 64 * (J % 4));
+  else
+    v = quad<D, J>(data).v;
   const auto value = [&](F16x code) __attribute__((always_inline)) {
     return simd::fma(code, scale, shift);
   };
-  store_cut_pairs(out + 128 * J, value(float_of_byte<kWide, 0>(v)),
-                  value(float_of_byte<kWide, 1>(v)));
-  store_cut_pairs(out + 128 * J + 64, value(float_of_byte<kWide, 2>(v)),
-                  value(float_of_byte<kWide, 3>(v)));
+  store_cut_pairs(out + 128 * J, value(float_of_code<D, J, 0>(v)),
+                  value(float_of_code<D, J, 1>(v)));
+  store_cut_pairs(out + 128 * J + 64, value(float_of_code<D, J, 2>(v)),
+                  value(float_of_code<D, J, 3>(v)));
 }
 
 template <DType D>
@@ -126,13 +143,14 @@ struct Ahead {
 // How far ahead of a panel's widening, which goes slowly, its weights are asked for.
 constexpr size_t kPanelPrefetchBytes = 1024;
 
-// One step of one group to one tile, asking for what lies `kAhead` bytes further on.
+// One step of one group to one tile, asking for what lies `kAhead` (or 0) bytes further on.
 template <DType D, size_t kAhead>
 TOKAMAK_INLINE void widen_step(const std::byte* group, int64_t k, int64_t step, std::byte* out) {
   if constexpr (rows16_is_block(D)) {
     constexpr Rows16Format f = rows16_format(D);
     const std::byte* data = group + rows16_scales(D, k) + step * f.data_bytes;
-    for (int line = 0; line < f.data_bytes; line += 64) prefetch(data + kAhead + line);
+    if constexpr (kAhead > 0)
+      for (int line = 0; line < f.data_bytes; line += 64) prefetch(data + kAhead + line);
     widen_block<D>(record_of<D>(group, step), data, step, out);
   } else if constexpr (D == DType::f16) {
     widen_f16(group, step, k - step * kAmxStep, out);

@@ -5,11 +5,14 @@
 #include "backend/cpu/linear/amx_int8_linear.h"
 #include "backend/cpu/linear/linear_use.h"
 #include "backend/cpu/linear/rows16_layout.h"
+#include "backend/cpu/linear/streaming.h"
 
 namespace tokamak {
 namespace {
 
-constexpr size_t kFewTaskBytes = 64 << 10;  // weights of one task when tokens are few
+constexpr size_t kFewTaskBytes = 48 << 10;  // weights of one task when tokens are few
+constexpr int64_t kFewTasks = 6;            // a worker, or more
+constexpr int64_t kStreamUnit = 2;          // groups that a worker's share is a multiple of
 constexpr size_t kNearBytes = 768 << 10;
 constexpr int64_t kNearGroups = 6;  // of one task over activations that are near
 constexpr size_t kTile = 1024;
@@ -41,6 +44,8 @@ struct AmxCut {
   size_t x_bytes, panel_bytes, sums_bytes;
   // A single token tile is packed by each worker for itself: sooner done than waited for.
   bool own_x() const { return tiles == 1; }
+  // Weights are streamed, in tasks of `large` groups.
+  bool few() const { return tiles <= kAmxFewTiles; }
   int64_t tasks() const { return block_tasks * group_tasks; }
   int64_t group_begin(int64_t task) const {
     return std::min(task, large_tasks) * large + std::max<int64_t>(task - large_tasks, 0) * small;
@@ -57,10 +62,6 @@ int64_t even_share(int64_t groups, int64_t most, int workers) {
   const int64_t rounds = divide_up(groups, most * workers);
   return std::min(most, divide_up(divide_up(groups, rounds * workers), 2) * 2);
 }
-void cut_evenly(int64_t groups, int64_t most, int workers, AmxCut& c) {
-  c.large = c.small = even_share(groups, most, workers);
-  c.large_tasks = c.group_tasks = divide_up(groups, c.large);
-}
 
 // The last task of each worker, and what is left over, in smaller ones.
 void cut_tail(int64_t groups, int64_t most, int workers, AmxCut& c) {
@@ -74,12 +75,13 @@ void cut_tail(int64_t groups, int64_t most, int workers, AmxCut& c) {
 AmxCut cut_work(const AmxShape& s, int64_t rows, int workers) {
   AmxCut c{};
   c.tiles = divide_up(rows, kAmxTokens);
-  c.block_tiles = std::min(c.tiles, s.blocking.tiles);
+  c.block_tiles = c.few() ? c.tiles : std::min(c.tiles, s.blocking.tiles);
   c.block_tasks = divide_up(c.tiles, c.block_tiles);
   c.x_bytes = static_cast<size_t>(c.tiles * s.steps) * s.step_bytes();
-  if (c.tiles <= kAmxFewTiles) {
-    const auto most = static_cast<int64_t>(kFewTaskBytes / s.group_bytes) / 4 * 4;
-    cut_evenly(s.groups, std::clamp<int64_t>(most, 2, s.blocking.groups), workers, c);
+  if (c.few()) {
+    const auto fit = static_cast<int64_t>(kFewTaskBytes / s.group_bytes);
+    const int64_t even = s.groups / (kFewTasks * workers), side = s.int8 ? 1 : kAmxSide;
+    c.large = std::max(std::min({fit, even, s.blocking.groups}) / side * side, side);
   } else {
     const size_t one = kTile * static_cast<size_t>(c.block_tiles * s.weights);
     const auto fit = static_cast<int64_t>(s.blocking.sums_bytes / one);
@@ -105,8 +107,18 @@ class AmxLinearKernel final : public Kernel {
     const AmxCut cut = cut_work(s_, rows, e.workers);
     pack_rows(args, e, rows, cut);
     s_.kernels->configure();
-    for (int64_t i = e.next_task(); i < cut.tasks(); i = e.next_task())
-      run_task(args, e, rows, cut, i);
+    if (cut.few()) {
+      stream_groups(e, s_.groups, cut.large, kStreamUnit,
+                    [&](int64_t begin, int64_t end, const std::byte* next) {
+                      run_task(args, e, rows, cut, 0, begin, end - begin, next);
+                    });
+    } else {
+      for (int64_t i = e.next_task(); i < cut.tasks(); i = e.next_task()) {
+        const int64_t part = i % cut.group_tasks, group = cut.group_begin(part);
+        run_task(args, e, rows, cut, i / cut.group_tasks, group,
+                 std::min(cut.group_count(part), s_.groups - group), nullptr);
+      }
+    }
     s_.kernels->release();
   }
 
@@ -139,14 +151,15 @@ class AmxLinearKernel final : public Kernel {
     return cut.own_x() ? cut.x_bytes * static_cast<size_t>(worker) : 0;
   }
 
+  // Some groups by one block of token tiles; `next` is read after these weights.
   void run_task(const LaunchArgs& args, const CpuExec& e, int64_t rows, const AmxCut& cut,
-                int64_t task) const {
+                int64_t block, int64_t group, int64_t groups, const std::byte* next) const {
     std::byte* own = args.workspace + x_at(cut, e.workers - 1) + cut.x_bytes +
                      (cut.panel_bytes + cut.sums_bytes) * static_cast<size_t>(e.worker);
-    const int64_t part = task % cut.group_tasks, group = cut.group_begin(part);
     AmxTask t;
     t.weights = s_.weights;
-    t.groups = std::min(cut.group_count(part), s_.groups - group);
+    t.groups = groups;
+    t.next = next;
     t.group_bytes = s_.group_bytes;
     for (int w = 0; w < s_.weights; ++w)
       t.weight[w] =
@@ -154,7 +167,7 @@ class AmxLinearKernel final : public Kernel {
     t.k = s_.k;
     t.x = args.workspace + x_at(cut, e.worker);
     t.tiles = cut.tiles;
-    t.tile_begin = task / cut.group_tasks * cut.block_tiles;
+    t.tile_begin = block * cut.block_tiles;
     t.tile_count = std::min(cut.block_tiles, cut.tiles - t.tile_begin);
     t.stretch = s_.stretch;
     t.panel_groups = s_.blocking.panel_groups;

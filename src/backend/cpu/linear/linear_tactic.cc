@@ -4,6 +4,7 @@
 
 #include "backend/cpu/linear/linear_use.h"
 #include "backend/cpu/linear/rows16_layout.h"
+#include "backend/cpu/linear/streaming.h"
 
 namespace tokamak {
 namespace {
@@ -79,7 +80,6 @@ constexpr int64_t kPackInputs = 512;                   // inputs that one packin
 constexpr int64_t kStretchBytes = 24 << 10;            // of a tile's activations in the first cache
 constexpr int64_t kMinTaskBytes = 12 << 10;            // weights worth a task of their own
 constexpr int64_t kTasks = 12;                         // a worker, so that all end together
-constexpr int kHelped = 8;                             // workers whose tasks a worker may take
 constexpr int kSideBySide = 4;                         // groups that a tile may read at once
 constexpr size_t kNearBytes = 48 << 10;  // a first cache that holds what is asked for ahead
 
@@ -145,8 +145,7 @@ class LinearKernel final : public Kernel {
     return args.workspace;
   }
 
-  // Little to compute: each worker reads its share from begin to end, so that memory sees few long
-  // streams, then takes what others have not begun.
+  // Little to compute.
   void stream(const LaunchArgs& args, CpuExec& e, int64_t rows, const Tiling& tiling,
               const std::byte* x) const {
     const auto bytes = static_cast<int64_t>(s_.weights.group_bytes * (s_.glu ? 2 : 1));
@@ -154,23 +153,9 @@ class LinearKernel final : public Kernel {
         std::max(s_.groups / (int64_t{e.workers} * kTasks), kMinTaskBytes / bytes);
     const auto step = static_cast<int64_t>(round_up(
         static_cast<size_t>(std::max<int64_t>(least, 1)), static_cast<size_t>(kSideBySide)));
-    for (int i = 0; i < std::min(e.workers, kHelped + 1); ++i) {
-      const int owner = (e.worker + i) % e.workers;
-      const WorkRange mine = share(s_.groups, owner, e.workers);
-      const int64_t tasks = (mine.end - mine.begin + step - 1) / step;
-      for (int64_t t = e.next_task_of(owner, tasks); t < tasks; t = e.next_task_of(owner, tasks)) {
-        const int64_t g = mine.begin + t * step;
-        run_task(args, rows, tiling, x,
-                 {g, std::min(g + step, mine.end), t + 1 < tasks ? nullptr : next_share(e)}, 0, 1);
-      }
-    }
-  }
-
-  // Where this worker's share of the launches to come begins, about.
-  static const std::byte* next_share(const CpuExec& e) {
-    if (e.next.empty()) return nullptr;
-    return e.next[0].data() +
-           share(static_cast<int64_t>(e.next[0].size()), e.worker, e.workers, 64).begin;
+    stream_groups(e, s_.groups, step, 1, [&](int64_t begin, int64_t end, const std::byte* next) {
+      run_task(args, rows, tiling, x, {begin, end, next}, 0, 1);
+    });
   }
 
   // Enough tasks that workers end together; each keeps its weights in cache while tokens pass. Few
