@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tokamak/guide.h"
 #include "tokamak/sampling_params.h"
 
 namespace tokamak {
@@ -82,11 +83,15 @@ class LLM {
   void score(std::span<const int32_t> tokens,
              const std::function<void(int64_t position, std::span<const float> logits)>& row);
 
+  // For SamplingParams::guide; compiled for this model's vocabulary, and kept for equal ones.
+  std::shared_ptr<const Guide> guide(const GuideSpec& spec) const;
+
   // The model's defaults (generation_config.json).
   const SamplingParams& default_params() const;
   const ModelConfig& config() const;
   const Tokenizer& tokenizer() const;  // Error when the model has none
   bool has_chat_template() const;
+  const std::string& chat_template_source() const;  // empty: there is none
   // Renders messages (JSON text: an array of {role, content}) to a prompt.
   std::string apply_chat_template(const std::string& messages_json,
                                   const std::string& tools_json = {},

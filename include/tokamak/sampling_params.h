@@ -3,12 +3,15 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace tokamak {
+
+class Guide;  // LLM::guide makes them
 
 // Of the model's own distribution: before bias, penalties, temperature and truncation.
 struct TokenLogprobs {
@@ -33,6 +36,9 @@ struct SamplingParams {
   std::optional<uint64_t> seed;         // same seed, same tokens, whatever the batch
   int64_t max_tokens = 128;
   int64_t min_tokens = 0;
+  // What the output must match. It ends where nothing more can follow, or at a stop token, which is
+  // taken only where the guide lets the output end. Applied after bias and penalties.
+  std::shared_ptr<const Guide> guide;
   int logprobs = -1;  // ≥ 0: log-probability of the token and of so many best ones
 
   // Error names the field, the value found and what is allowed.

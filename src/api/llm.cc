@@ -8,6 +8,7 @@
 #include "api/cache_dir.h"
 #include "api/debug_dump.h"
 #include "api/generation_config.h"
+#include "api/guides.h"
 #include "api/model_cache.h"
 #include "api/other_device.h"
 #include "api/text_stream.h"
@@ -84,7 +85,8 @@ struct LLM::Impl {
                                       (directory / "config.json").string())),
         tokenizer(load_tokenizer(directory)),
         defaults(read_generation_config(directory, tokenizer ? &*tokenizer : nullptr)) {
-    if (const auto source = find_chat_template(directory)) chat_template.emplace(*source);
+    template_source = find_chat_template(directory).value_or("");
+    if (!template_source.empty()) chat_template.emplace(template_source);
     if (!options.debug_dir.empty()) {
       dump = std::make_unique<DebugDump>(options.debug_dir);
       session.set_debug_sink([this](const DebugTensor& t) { dump->write(t); });
@@ -102,8 +104,10 @@ struct LLM::Impl {
   DecodeLoop decode_loop;
   ModelConfig config;
   std::optional<Tokenizer> tokenizer;
+  std::string template_source;
   std::optional<ChatTemplate> chat_template;
   SamplingParams defaults;
+  Guides guides;
   std::unique_ptr<DebugDump> dump;
 };
 
@@ -176,10 +180,10 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
   hooks.accept = [&](size_t i, int32_t token) {
     Running& r = running[i];
     if (is_stop_token(r.request->params, token)) return false;
-    if (!r.stream) return true;
+    if (!r.stream) return !r.sampler->complete();
     const std::string text = r.stream->push(token);
     if (stream && !text.empty() && !stream(i, text)) r.cancelled = true;
-    return !r.stream->stopped() && !r.cancelled;
+    return !r.stream->stopped() && !r.cancelled && !r.sampler->complete();
   };
   std::vector<GenerationOutput> outputs =
       tokamak::generate(impl_->session, impl_->decode_loop, inputs, hooks);
@@ -221,10 +225,16 @@ void LLM::score(std::span<const int32_t> tokens,
   }
 }
 
+std::shared_ptr<const Guide> LLM::guide(const GuideSpec& spec) const {
+  return impl_->guides.make(spec, impl_->tokenizer ? &*impl_->tokenizer : nullptr,
+                            impl_->session.vocab_size());
+}
+
 const SamplingParams& LLM::default_params() const { return impl_->defaults; }
 const ModelConfig& LLM::config() const { return impl_->config; }
 const fs::path& LLM::engine_dir() const { return impl_->directory; }
 Session& LLM::session() { return impl_->session; }
+const std::string& LLM::chat_template_source() const { return impl_->template_source; }
 bool LLM::has_chat_template() const { return impl_->chat_template.has_value(); }
 
 const Tokenizer& LLM::tokenizer() const {

@@ -9,7 +9,7 @@ namespace tokamak {
 
 class TextStream {
  public:
-  TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops);
+  TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool skip_special = true);
   // Text that cannot be taken back any more; may be empty.
   std::string push(int32_t token);
   std::string finish();

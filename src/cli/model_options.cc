@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "text/tokenizer.h"
 
 namespace tokamak::cli {
@@ -28,6 +29,27 @@ std::pair<int32_t, double> parse_bias(const std::string& item, const LLM& llm) {
     fail("--logit_bias '{}': '{}' is {} tokens in this vocabulary, expected one", item, token,
          ids.size());
   return {ids[0], bias};
+}
+
+// The text itself, or the file of that name.
+std::string text_or_file(const std::string& given) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(given, ignored) ? read_text(given) : given;
+}
+
+std::shared_ptr<const Guide> guide_of(const SamplingOptions& o, const LLM& llm) {
+  using Kind = GuideSpec::Kind;
+  std::vector<GuideSpec> specs;
+  const auto add = [&](Kind kind, const std::string& given) {
+    if (!given.empty()) specs.push_back({.kind = kind, .text = text_or_file(given)});
+  };
+  add(Kind::json_schema, o.guided_json);
+  add(Kind::grammar, o.guided_grammar);
+  if (!o.guided_regex.empty()) specs.push_back({.kind = Kind::regex, .text = o.guided_regex});
+  if (!o.guided_choice.empty()) specs.push_back({.kind = Kind::choice, .choices = o.guided_choice});
+  if (specs.size() > 1)
+    fail("give at most one of --guided_json, --guided_regex, --guided_grammar and --guided_choice");
+  return specs.empty() ? nullptr : llm.guide(specs[0]);
 }
 
 }  // namespace
@@ -103,6 +125,15 @@ void add_sampling_options(CLI::App& app, SamplingOptions& o) {
       ->delimiter('\x1f');
   app.add_option("--logit_bias", o.logit_bias, "ID:BIAS or TEXT:BIAS; repeatable");
   app.add_option("--end_id", o.end_ids, "Token ids that end the output, besides the model's");
+  app.add_option(
+      "--guided_json", o.guided_json,
+      "JSON schema, or a file with one, that the output satisfies; {\"type\": \"object\"}: "
+      "any object");
+  app.add_option("--guided_regex", o.guided_regex, "Pattern that the whole output matches");
+  app.add_option("--guided_grammar", o.guided_grammar,
+                 "Grammar in llama.cpp's notation (root ::= …), or a file with one");
+  app.add_option("--guided_choice", o.guided_choice, "A text that the output may be; repeatable")
+      ->delimiter('\x1f');
   app.add_flag("--ignore_eos", o.ignore_eos, "Do not end at end-of-sequence tokens");
 }
 
@@ -129,6 +160,7 @@ SamplingParams SamplingOptions::apply(SamplingParams p, const LLM& llm) const {
   for (const std::string& item : logit_bias) p.logit_bias.insert(parse_bias(item, llm));
   p.stop_token_ids.insert(p.stop_token_ids.end(), end_ids.begin(), end_ids.end());
   p.ignore_eos = ignore_eos;
+  p.guide = guide_of(*this, llm);
   p.validate();
   return p;
 }

@@ -26,6 +26,8 @@ struct SamplingOptions {
   std::optional<uint64_t> seed;
   std::vector<std::string> stop_words, bad_words, logit_bias;
   std::vector<int32_t> end_ids;
+  std::string guided_json, guided_regex, guided_grammar;
+  std::vector<std::string> guided_choice;
   std::optional<int> logprobs;
   bool ignore_eos = false, greedy = false;
   // bad words and biases are given as text or ids: the tokenizer turns them into ids.

@@ -11,7 +11,7 @@
 
 namespace tokamak::guide {
 
-inline constexpr size_t kMaxStates = size_t{1} << 18;  // of one grammar, before and after
+inline constexpr size_t kMaxStates = size_t{1} << 16;  // of one grammar, before and after
 
 struct ByteEdge {
   uint8_t first = 0, last = 0;  // both included

@@ -1,6 +1,7 @@
 #include "guide/grammar.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -87,7 +88,7 @@ Compiled compile(Rules& rules) {
     const auto rule = static_cast<size_t>(order[i]);
     const ExprPtr expr = rules.rules[rule].expr;
     const std::string name = rules.rules[rule].name;
-    Nfa nfa(inliner, [&](ExprPtr e) { return rules.add(name, std::move(e), true); });
+    Nfa nfa(std::cref(inliner), [&](ExprPtr e) { return rules.add(name, std::move(e), true); });
     Fsm fsm = nfa.determinized(*expr);
     states += fsm.states.size();
     if (states > kMaxStates) fail("the grammar needs more than {} states", kMaxStates);

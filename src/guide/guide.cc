@@ -17,7 +17,7 @@ using guide::TokenTrie;
 using guide::TokenWalk;
 
 constexpr float kMinusInf = -std::numeric_limits<float>::infinity();
-constexpr size_t kMostCachedBytes = size_t{64} << 20;  // of one guide
+constexpr size_t kMostCachedBytes = size_t{32} << 20;  // of one guide
 constexpr size_t kCompactAt = 1024;                    // frames
 
 void set_bits(std::vector<uint64_t>& bits, std::span<const int32_t> ids) {

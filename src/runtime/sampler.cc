@@ -36,7 +36,9 @@ std::vector<int32_t> likeliest(std::span<const float> logits, size_t count) {
 Sampler::Sampler(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt)
     : processors_(params, vocab_size, prompt),
       vocab_size_(vocab_size),
-      seed_(params.seed ? *params.seed : random_seed()) {}
+      seed_(params.seed ? *params.seed : random_seed()) {
+  if (params.guide) guide_.emplace(params.guide);
+}
 
 int32_t Sampler::next(std::span<const float> logits) {
   TOKAMAK_ASSERT(static_cast<int64_t>(logits.size()) == vocab_size_);
@@ -45,6 +47,8 @@ int32_t Sampler::next(std::span<const float> logits) {
   if (raw.has_nan) fail("the model produced NaN logits for output token {}", step);
   if (raw.value == INFINITY) fail("the model produced infinite logits for output token {}", step);
   const int32_t token = choose(logits, raw);
+  if (guide_ && !stops(token) && !guide_->accept(token))
+    TOKAMAK_ASSERT_MSG(false, "token {} is not what its guide allows", token);
   if (params().logprobs >= 0) logprobs_ = logprobs_of(logits, token, params().logprobs);
   processors_.append(token);
   return token;
@@ -52,7 +56,8 @@ int32_t Sampler::next(std::span<const float> logits) {
 
 std::optional<RowSampling> Sampler::on_device() const {
   const SamplingParams& p = params();
-  if (p.logprobs >= 0 || !p.logit_bias.empty() || !p.bad_words.empty() || p.min_tokens > 1)
+  if (p.guide || p.logprobs >= 0 || !p.logit_bias.empty() || !p.bad_words.empty() ||
+      p.min_tokens > 1)
     return std::nullopt;
   RowSampling r;
   r.temperature = static_cast<float>(p.temperature);
@@ -67,11 +72,28 @@ std::optional<RowSampling> Sampler::on_device() const {
   return r;
 }
 
+bool Sampler::stops(int32_t token) const {
+  return !params().ignore_eos && std::ranges::count(params().stop_token_ids, token) > 0;
+}
+
+// Stop tokens are allowed where the guide lets the output end, and there alone; beyond min_tokens
+// where it lets nothing else follow.
+void Sampler::mask(std::span<float> scores) const {
+  std::vector<float> ends;
+  if (!params().ignore_eos)
+    for (const int32_t id : params().stop_token_ids)
+      ends.push_back(guide_->may_end() ? scores[static_cast<size_t>(id)] : -INFINITY);
+  guide_->mask()->apply(scores);
+  for (size_t i = 0; i < ends.size(); ++i)
+    scores[static_cast<size_t>(params().stop_token_ids[i])] = ends[i];
+}
+
 int32_t Sampler::choose(std::span<const float> logits, RowMax raw) {
   std::span<const float> scores = logits;
-  if (processors_.active()) {
+  if (processors_.active() || guide_) {
     scores_.assign(logits.begin(), logits.end());
-    processors_.process(scores_);
+    if (processors_.active()) processors_.process(scores_);
+    if (guide_) mask(scores_);
     scores = scores_;
   }
   const bool greedy = params().temperature == 0;
@@ -84,7 +106,8 @@ int32_t Sampler::choose(std::span<const float> logits, RowMax raw) {
   if (best.has_nan || std::isinf(best.value))
     fail(
         "no token is left to choose: check bad_words, logit_bias, min_tokens, "
-        "no_repeat_ngram_size and temperature");
+        "no_repeat_ngram_size, temperature{}",
+        guide_ ? " and whether the guide's text can be spelled without what they ban" : "");
   if (greedy) return static_cast<int32_t>(index_of(scores, best.value));
   return draw(scores, best.value);
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/device_sampling.h"
+#include "guide/guide.h"
 #include "runtime/logit_kernels.h"
 #include "runtime/logit_processors.h"
 #include "tokamak/sampling_params.h"
@@ -29,6 +30,9 @@ class Sampler {
   // What a device needs to go on in this one's place; empty when it cannot do all that is asked.
   std::optional<RowSampling> on_device() const;
 
+  // The guide lets nothing follow what has been chosen.
+  bool complete() const { return guide_ && guide_->complete(); }
+
   // A token that the device chose in its place.
   void take(int32_t token) { processors_.append(token); }
 
@@ -38,10 +42,13 @@ class Sampler {
  private:
   const SamplingParams& params() const { return processors_.params(); }
   int32_t choose(std::span<const float> logits, RowMax raw);
+  void mask(std::span<float> scores) const;
+  bool stops(int32_t token) const;
   int32_t draw(std::span<const float> scores, float max) const;
   int32_t draw_from_all(std::span<const float> scores, float max, double uniform) const;
 
   LogitProcessors processors_;
+  std::optional<GuideState> guide_;
   int64_t vocab_size_;
   uint64_t seed_;
   std::vector<float> scores_;  // [vocab] of the current step

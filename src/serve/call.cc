@@ -85,6 +85,14 @@ Json Call::parse_body(std::string_view text) {
   }
 }
 
+OrderedJson Call::ordered_body() const {
+  try {
+    return parse_ordered_json(request_.body, "the body");
+  } catch (const Error& e) {
+    throw ApiError(400, e.what(), {}, "invalid_json");
+  }
+}
+
 void Call::text(int status, std::string_view type, std::string text, Headers more) {
   if (status_ != 0) return;
   status_ = status;

@@ -33,6 +33,7 @@ class Call {
 
   Json body() const { return parse_body(request_.body); }
   static Json parse_body(std::string_view text);  // ApiError 400 when it is not JSON
+  OrderedJson ordered_body() const;               // the same, keys as written
   void json(int status, const Json& json, Headers more = {});
   void text(int status, std::string_view type, std::string text, Headers more = {});
   void error(const ApiError& e);

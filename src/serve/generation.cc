@@ -18,7 +18,8 @@ Generation::Generation(EngineRoom& room, GenerationRequest request, std::shared_
   choices_.resize(request_.prompts.size() * static_cast<size_t>(request_.n));
   for (size_t i = 0; i < choices_.size(); ++i) {
     choices_[i].index = i;
-    if (room_.tokenizer) choices_[i].text.emplace(*room_.tokenizer, request_.params.stop);
+    if (room_.tokenizer)
+      choices_[i].text.emplace(*room_.tokenizer, request_.params.stop, !request_.special_text);
   }
   running_ = choices_.size();
 }

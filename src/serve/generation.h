@@ -20,6 +20,7 @@ struct GenerationRequest {
   int prompt_logprobs = -1;  // as ExecutorRequest's
   int32_t priority = 0;
   uint64_t cache_salt = 0;
+  bool special_text = false;  // pieces show special tokens
 };
 
 struct OutputToken {

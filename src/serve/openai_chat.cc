@@ -1,23 +1,19 @@
 // POST /v1/chat/completions
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "serve/generation.h"
+#include "serve/guide_fields.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
+#include "serve/tool_fields.h"
+#include "serve/tool_parser.h"
 
 namespace tokamak::serve {
 namespace {
 
-// Tools and structured output change what the model may say: ignoring them would be an answer to
-// another question.
-void refuse_unsupported(const Fields& f) {
-  refuse(f, {"functions", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "audio",
-             "prediction"});
-  if (f.find("tools") && f.string("tool_choice").value_or("auto") != "none") refuse(f, {"tools"});
-  if (const Json* format = f.find("response_format"))
-    if (Fields(*format, "response_format").string("type").value_or("") != "text")
-      f.wrong("response_format", "{\"type\": \"text\"}: structured output is not supported");
-}
+// They change what the model may say: ignoring them would be an answer to another question.
+void refuse_unsupported(const Fields& f) { refuse(f, {"functions", "audio", "prediction"}); }
 
 class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
  public:
@@ -30,14 +26,21 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     check_model(f, room_);
     refuse_unsupported(f);
     GenerationRequest g;
-    g.prompts = {chat_prompt(room_, f.get("messages"))};
+    f.get("messages");
+    const OrderedJson ordered = call_->ordered_body();
+    const ToolUse tools = read_tools(ordered);
+    g.prompts = {chat_prompt(room_, ordered["messages"], &tools)};
     read_shared(f, room_, g);
+    g.params.guide = read_guide(f, *call_, room_);
+    read_tool_use(f, tools, g);
     g.params.max_tokens =
         read_max_tokens(f, {"max_completion_tokens", "max_tokens"}, 0, g.prompts[0].size(), room_);
     if (g.params.max_tokens == 0) f.wrong("max_tokens", "at least 1");
     read_logprobs(f, g.params);
     stream_ = read_stream(f);
     choices_.resize(static_cast<size_t>(g.n));
+    if (!tools.tools.empty())
+      for (Choice& c : choices_) c.parser.emplace(format_, tools.forced());
     Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
     if (stream_.stream) call_->begin_events();
   }
@@ -48,7 +51,45 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     std::string text, finish_reason;
     Json logprobs = Json::array();
     bool begun = false;
+    std::optional<ToolParser> parser;  // when tools may be called
+    Json calls = Json::array();
   };
+
+  void read_tool_use(const Fields& f, const ToolUse& tools, GenerationRequest& g) {
+    if (tools.tools.empty()) return;
+    g.special_text = true;  // marks of calls may be special tokens
+    if (!tools.forced()) return;
+    if (g.params.guide)
+      f.wrong("response_format", "none of its kind when tool_choice demands a call");
+    g.params.guide = guide_of_calls(tools, format_, room_);
+  }
+
+  // Calls leave the piece's text; in a stream their deltas are returned, else they are kept.
+  Json take_calls(Piece& p, Choice& c) {
+    Json deltas = Json::array();
+    ToolNews news = c.parser->push(p.text);
+    const auto add = [&](const ToolNews::Call& call) {
+      Json delta = {{"index", call.index}, {"function", {{"arguments", call.arguments}}}};
+      if (!call.name.empty()) {
+        delta["id"] = call_id(format_);
+        delta["type"] = "function";
+        delta["function"]["name"] = call.name;
+        c.calls.push_back({{"id", delta["id"]},
+                           {"type", "function"},
+                           {"function", {{"name", call.name}, {"arguments", ""}}}});
+      }
+      Json& arguments = c.calls[call.index]["function"]["arguments"];
+      arguments = arguments.get<std::string>() + call.arguments;
+      deltas.push_back(std::move(delta));
+    };
+    std::ranges::for_each(news.calls, add);
+    p.text = std::move(news.content);
+    if (p.finish_reason.empty()) return deltas;
+    news = c.parser->finish();
+    p.text += news.content;
+    if (c.parser->calls() > 0 && p.finish_reason == "stop") p.finish_reason = "tool_calls";
+    return deltas;
+  }
 
   void read_logprobs(const Fields& f, SamplingParams& params) {
     logprobs_ = f.flag("logprobs");
@@ -65,7 +106,8 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
 
   void take(Piece&& p) {
     Choice& c = choices_[p.choice];
-    if (stream_.stream) return send_chunks(p, c);
+    const Json calls = c.parser ? take_calls(p, c) : Json::array();
+    if (stream_.stream) return send_chunks(p, c, calls);
     c.text += p.text;
     c.finish_reason = p.finish_reason;
     if (!logprobs_) return;
@@ -92,12 +134,14 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     call_->event(chunk);
   }
 
-  void send_chunks(const Piece& p, Choice& c) {
+  void send_chunks(const Piece& p, Choice& c, const Json& calls) {
     if (!c.begun) send_delta(p.choice, {{"role", "assistant"}, {"content", ""}}, nullptr, {});
     c.begun = true;
     if (!p.text.empty() || (logprobs_ && !p.tokens.empty()))
       send_delta(p.choice, {{"content", p.text}},
                  logprobs_ ? Json{{"content", logprobs_of(p)}} : Json(), {});
+    for (const Json& call : calls)
+      send_delta(p.choice, {{"tool_calls", Json::array({call})}}, nullptr, {});
     if (!p.finish_reason.empty()) send_delta(p.choice, Json::object(), nullptr, p.finish_reason);
   }
 
@@ -122,6 +166,10 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
           {"message", {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}}},
           {"logprobs", nullptr},
           {"finish_reason", c.finish_reason}};
+      if (!c.calls.empty()) {
+        choice["message"]["tool_calls"] = std::move(c.calls);
+        if (c.text.empty()) choice["message"]["content"] = nullptr;
+      }
       if (logprobs_) choice["logprobs"] = {{"content", std::move(c.logprobs)}};
       all["choices"].push_back(std::move(choice));
     }
@@ -134,6 +182,7 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
   const std::shared_ptr<Call> call_;
   const std::string id_ = random_id("chatcmpl-");
   const int64_t created_ = unix_time();
+  const ToolFormat format_ = ToolFormat::of(room_.llm.chat_template_source());
   StreamFields stream_;
   bool logprobs_ = false;
   std::vector<Choice> choices_;

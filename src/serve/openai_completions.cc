@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/generation.h"
+#include "serve/guide_fields.h"
 #include "serve/prompts.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
@@ -19,10 +20,11 @@ class Completion : public std::enable_shared_from_this<Completion> {
     const Json body = call_->body();
     const Fields f(body);
     check_model(f, room_);
-    refuse(f, {"suffix", "response_format", "guided_json", "guided_regex", "prompt_logprobs"});
+    refuse(f, {"suffix", "prompt_logprobs"});
     GenerationRequest g;
     g.prompts = read_prompts(f, "prompt", room_);
     read_shared(f, room_, g);
+    g.params.guide = read_guide(f, *call_, room_);
     n_ = g.n;
     size_t longest = 0;
     for (const auto& p : g.prompts) longest = std::max(longest, p.size());

@@ -20,8 +20,12 @@ void handle_kserve(EngineRoom& room, std::shared_ptr<Call> call);
 // The web page at /.
 std::string_view page_html();
 
-// Messages in the form that templates expect (contents are strings), rendered and encoded.
-std::vector<int32_t> chat_prompt(EngineRoom& room, const Json& messages);
+// Messages (keys as written) in the form that templates expect, with the tools that the model may
+// call, rendered and encoded; the answer goes on behind the beginning of a call when it must be
+// one.
+struct ToolUse;
+std::vector<int32_t> chat_prompt(EngineRoom& room, const OrderedJson& messages,
+                                 const ToolUse* tools = nullptr);
 
 struct Usage;
 Json usage_json(const Usage& usage);

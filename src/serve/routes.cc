@@ -6,6 +6,7 @@
 #include "serve/openapi.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
+#include "serve/tool_fields.h"
 #include "text/tokenizer.h"
 #include "tokamak/version.h"
 
@@ -37,8 +38,10 @@ void post_tokenize(EngineRoom& room, const CallPtr& call) {
   const Fields f(body);
   check_model(f, room);
   std::vector<int32_t> ids;
-  if (const Json* messages = f.find("messages")) {
-    ids = chat_prompt(room, *messages);
+  if (f.find("messages")) {
+    const OrderedJson ordered = call->ordered_body();
+    const ToolUse tools = read_tools(ordered);
+    ids = chat_prompt(room, ordered["messages"], &tools);
   } else {
     if (!f.get("prompt").is_string()) f.wrong("prompt", "a string");
     ids = room.need_tokenizer("prompt").encode(

@@ -34,8 +34,12 @@ Chosen SampledChoice::append(int32_t token, std::optional<TokenLogprobs> logprob
   else if (made_ >= params_.max_tokens)
     news.finish_reason = "length";
   Chosen chosen;
-  if (news.finish_reason.empty()) chosen.next.push_back({0, token});
+  const bool goes_on = news.finish_reason.empty();
+  const bool said_all = news.finish_reason != "stop" && sampler_.complete();
+  if (said_all) news.finish_reason.clear();
+  if (goes_on && !said_all) chosen.next.push_back({0, token});
   chosen.news.push_back(std::move(news));
+  if (said_all) chosen.news.push_back({.finish_reason = "stop"});  // the token is part of the output
   return chosen;
 }
 
