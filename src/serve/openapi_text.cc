@@ -126,6 +126,7 @@ std::string_view openapi_text() {
       {"type": "array", "minItems": 1, "maxItems": 1024, "items": {"anyOf": [{"$ref": "#/components/schemas/PromptText"}, {"$ref": "#/components/schemas/TokenIds"}]}}]},
     "max_tokens": {"$ref": "#/components/schemas/MaxTokensOrNone"},
     "logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
+    "response_format": {"$ref": "#/components/schemas/ResponseFormat"},
     "echo": {"type": "boolean"},
     "return_token_ids": {"type": "boolean"}}},
   "ChatCompletionRequest": {"type": "object", "required": ["messages"], "properties": {
@@ -133,7 +134,15 @@ std::string_view openapi_text() {
     "max_completion_tokens": {"$ref": "#/components/schemas/MaxTokens"},
     "max_tokens": {"$ref": "#/components/schemas/MaxTokens"},
     "logprobs": {"type": "boolean"},
+    "tools": {"type": "array", "maxItems": 128, "items": {"$ref": "#/components/schemas/Tool"}},
+    "tool_choice": {"enum": ["none", "auto"], "description": "Beside tools also required, or a function: its arguments satisfy its parameters"},
+    "parallel_tool_calls": {"type": "boolean"},
+    "response_format": {"$ref": "#/components/schemas/ResponseFormat"},
     "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20, "description": "Together with logprobs"}}},
+  "ResponseFormat": {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["text", "json_object"]}},
+    "description": "Also {type: json_schema, json_schema: {schema}}; vLLM's guided_json, guided_regex, guided_grammar, guided_choice and structured_outputs"},
+  "Tool": {"type": "object", "required": ["type", "function"], "properties": {"type": {"const": "function"}, "function": {"type": "object", "required": ["name"], "properties": {
+    "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"}, "description": {"type": "string"}, "parameters": {"type": "object", "description": "A JSON schema"}}}}},
   "EmbeddingRequest": {"type": "object", "required": ["input"], "properties": {
     "model": {"$ref": "#/components/schemas/ModelName"},
     "input": {"anyOf": [{"$ref": "#/components/schemas/PromptText"}, {"$ref": "#/components/schemas/TokenIds"},
