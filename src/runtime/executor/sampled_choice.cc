@@ -39,7 +39,8 @@ Chosen SampledChoice::append(int32_t token, std::optional<TokenLogprobs> logprob
   if (said_all) news.finish_reason.clear();
   if (goes_on && !said_all) chosen.next.push_back({0, token});
   chosen.news.push_back(std::move(news));
-  if (said_all) chosen.news.push_back({.finish_reason = "stop"});  // the token is part of the output
+  if (said_all)
+    chosen.news.push_back({.finish_reason = "stop"});  // the token is part of the output
   return chosen;
 }
 
