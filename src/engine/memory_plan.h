@@ -12,7 +12,8 @@ namespace tokamak {
 inline constexpr int64_t kActivationAlignment = 256;
 
 // Steps [begin, end] during which the storage of a value must stay: from its producer to its last
-// reader, its views' readers included; logits, hidden states and debug outputs until the end of the step.
+// reader, its views' readers included; logits, hidden states and debug outputs until the end of the
+// step.
 struct Lifetime {
   int32_t begin = -1, end = -1;  // begin -1: no storage in the arena
 };

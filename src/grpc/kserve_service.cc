@@ -11,6 +11,7 @@
 #include "grpc/grpc_server.h"
 #include "grpc/rpc_thread.h"
 #include "serve/access.h"
+#include "serve/api_error.h"
 #include "serve/kserve_request.h"
 #include "serve/kserve_tensors.h"
 #include "tokamak/version.h"

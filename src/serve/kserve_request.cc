@@ -78,11 +78,12 @@ InferRequest InferRequest::from(EngineRoom& room, const std::vector<InferTensor>
     if (!t.data.is_array() || static_cast<int64_t>(t.data.size()) != count)
       wrong(t.name,
             fmt::format("its shape stands for {} elements, found {}", count, t.data.size()));
+    for (const Json& v : t.data)
+      if (!is_element(t.name, t.datatype, v))
+        wrong(t.name, fmt::format("expected elements of {}, found {}", t.datatype, describe(v)));
     if (t.name == "text_input") {
-      for (const Json& text : t.data) {
-        if (!text.is_string()) wrong(t.name, "expected strings (BYTES)");
-        prompts.push_back(text.get<std::string>());
-      }
+      if (t.datatype != "BYTES") wrong(t.name, "expected BYTES, found " + t.datatype);
+      for (const Json& text : t.data) prompts.push_back(text.get<std::string>());
       r.shape = t.shape;
     } else if (is_list(t.name)) {
       fields[t.name] = t.data;

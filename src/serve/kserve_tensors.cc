@@ -78,6 +78,15 @@ Json tensor_elements(const std::string& name, const std::string& datatype, int64
   wrong(name, fmt::format("the datatype '{}' is not known", datatype));
 }
 
+bool is_element(const std::string& name, const std::string& datatype, const Json& value) {
+  if (datatype == "BYTES") return value.is_string();
+  if (datatype == "BOOL") return value.is_boolean();
+  for (const Type& t : kTypes)
+    if (datatype == t.name)
+      return datatype.starts_with("FP") ? value.is_number() : value.is_number_integer();
+  wrong(name, fmt::format("the datatype '{}' is not known", datatype));
+}
+
 std::string raw_strings(const std::vector<std::string>& strings) {
   std::string out;
   for (const std::string& s : strings) {

@@ -13,6 +13,8 @@ namespace tokamak::serve {
 // bytes do not fit.
 Json tensor_elements(const std::string& name, const std::string& datatype, int64_t count,
                      std::string_view bytes);
+// Whether an element given as JSON is one of the datatype; ApiError when that is not known.
+bool is_element(const std::string& name, const std::string& datatype, const Json& value);
 // Strings as bytes: each with its length in front, 4 bytes, little end first.
 std::string raw_strings(const std::vector<std::string>& strings);
 // Of a shape; ApiError when it is negative or too large.

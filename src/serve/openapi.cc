@@ -37,6 +37,8 @@ void add_errors(Json& operation, bool has_body, const char* schema) {
 
 // In requests null counts as absent.
 void allow_null(Json& schema) {
+  if (schema.contains("anyOf"))
+    for (Json& choice : schema["anyOf"]) allow_null(choice);
   if (!schema.contains("properties")) return;
   const Json required = schema.value("required", Json::array());
   for (auto& [name, property] : schema["properties"].items()) {
@@ -61,6 +63,9 @@ std::string id_pattern(int64_t vocab_size) {
 void set_limits(Json& schemas, const EngineRoom& room) {
   schemas["ModelName"]["enum"] = Json::array({room.model});
   schemas["TokenId"]["maximum"] = room.vocab_size - 1;
+  if (room.tokenizer)
+    schemas["TextTokenId"]["maximum"] =
+        std::min<int64_t>(room.vocab_size, room.tokenizer->vocab_size()) - 1;
   schemas["Sampling"]["properties"]["logit_bias"]["propertyNames"]["pattern"] =
       id_pattern(room.vocab_size);
   for (const char* name : {"MaxTokens", "MaxTokensOrNone"})

@@ -87,6 +87,7 @@ std::string_view openapi_text() {
          R"json(
   "ModelName": {"type": "string", "description": "The one model's name"},
   "TokenId": {"type": "integer", "minimum": 0},
+  "TextTokenId": {"type": "integer", "minimum": 0, "description": "That the tokenizer has a text for"},
   "TokenIds": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TokenId"}},
   "PromptText": {"type": "string"},
   "MaxTokens": {"type": "integer", "minimum": 1, "description": "Tokens to generate at most; with the prompt no more than the model's context"},
@@ -102,13 +103,13 @@ std::string_view openapi_text() {
     "model": {"$ref": "#/components/schemas/ModelName"},
     "temperature": {"type": "number", "minimum": 0, "maximum": 100, "description": "0: greedy"},
     "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-    "top_k": {"type": "integer", "minimum": -1, "maximum": 1000000, "description": "0 and -1: all"},
+    "top_k": {"type": "integer", "minimum": -1, "maximum": 2147483647, "description": "0 and -1: all"},
     "min_p": {"type": "number", "minimum": 0, "maximum": 1},
     "presence_penalty": {"type": "number", "minimum": -2, "maximum": 2},
     "frequency_penalty": {"type": "number", "minimum": -2, "maximum": 2},
     "repetition_penalty": {"type": "number", "minimum": 0.01, "maximum": 100, "description": "1: off"},
-    "no_repeat_ngram_size": {"type": "integer", "minimum": 0, "maximum": 1000000, "description": "0: off"},
-    "min_tokens": {"type": "integer", "minimum": 0, "description": "No more than max_tokens"},
+    "no_repeat_ngram_size": {"type": "integer", "minimum": 0, "maximum": 2147483647, "description": "0: off"},
+    "min_tokens": {"type": "integer", "minimum": 0, "maximum": 2147483647, "description": "No more than max_tokens"},
     "ignore_eos": {"type": "boolean"},
     "seed": {"type": "integer", "minimum": -9223372036854775808, "maximum": 9223372036854775807},
     "n": {"type": "integer", "minimum": 1, "maximum": 128},
@@ -157,16 +158,16 @@ std::string_view openapi_text() {
     "max_tokens": {"$ref": "#/components/schemas/MaxTokens"},
     "temperature": {"type": "number", "minimum": 0, "maximum": 100},
     "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-    "top_k": {"type": "integer", "minimum": -1, "maximum": 1000000},
+    "top_k": {"type": "integer", "minimum": -1, "maximum": 2147483647},
     "stop_sequences": {"$ref": "#/components/schemas/Stops"},
     "stream": {"type": "boolean"}}},
   "GenerateRequest": {"type": "object", "required": ["text_input"], "properties": {
     "text_input": {"$ref": "#/components/schemas/PromptText"},
     "max_tokens": {"$ref": "#/components/schemas/MaxTokens"},
-    "min_length": {"type": "integer", "minimum": 0, "description": "No more than max_tokens"},
+    "min_length": {"type": "integer", "minimum": 0, "maximum": 2147483647, "description": "No more than max_tokens"},
     "beam_width": {"const": 1},
     "temperature": {"type": "number", "minimum": 0, "maximum": 100},
-    "top_k": {"type": "integer", "minimum": -1, "maximum": 1000000},
+    "top_k": {"type": "integer", "minimum": -1, "maximum": 2147483647},
     "top_p": {"type": "number", "minimum": 0, "maximum": 1},
     "repetition_penalty": {"type": "number", "minimum": 0.01, "maximum": 100},
     "presence_penalty": {"type": "number", "minimum": -2, "maximum": 2},
@@ -181,7 +182,7 @@ std::string_view openapi_text() {
   "TextTensor": {"type": "object", "required": ["name", "datatype", "shape", "data"], "properties": {"name": {"const": "text_input"}, "datatype": {"const": "BYTES"},
     "shape": {"$ref": "#/components/schemas/Shape"}, "data": {"type": "array", "minItems": 1, "maxItems": 1024, "items": {"$ref": "#/components/schemas/PromptText"}}}},
   "CountTensor": {"type": "object", "required": ["name", "datatype", "shape", "data"], "description": "The model's metadata has the other inputs",
-    "properties": {"name": {"const": "max_tokens"}, "datatype": {"const": "INT32"},
+    "properties": {"name": {"const": "max_tokens"}, "datatype": {"enum": ["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"]},
     "shape": {"$ref": "#/components/schemas/Shape"}, "data": {"type": "array", "minItems": 1, "maxItems": 1, "items": {"$ref": "#/components/schemas/MaxTokens"}}}},
   "TokenizeRequest": {"anyOf": [
     {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}, "messages": {"type": "null"}, "model": {"$ref": "#/components/schemas/ModelName"},
@@ -189,7 +190,7 @@ std::string_view openapi_text() {
     {"type": "object", "required": ["messages"], "properties": {"messages": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/ChatMessage"}},
       "model": {"$ref": "#/components/schemas/ModelName"}, "return_token_strs": {"type": ["boolean", "null"]}}}]},
   "DetokenizeRequest": {"type": "object", "required": ["tokens"], "properties": {"model": {"$ref": "#/components/schemas/ModelName"},
-    "tokens": {"type": "array", "items": {"$ref": "#/components/schemas/TokenId"}}}},)json"
+    "tokens": {"type": "array", "items": {"$ref": "#/components/schemas/TextTokenId"}}}},)json"
          R"json(
   "Count": {"type": "integer", "minimum": 0},
   "Usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"], "properties": {

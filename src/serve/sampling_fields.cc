@@ -10,6 +10,7 @@ namespace tokamak::serve {
 namespace {
 
 constexpr size_t kMaxStops = 64;
+constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
 constexpr double kColdest = 1e-4;  // below, logits over the temperature overflow: greedy
 
 void read_logit_bias(const Fields& fields, const EngineRoom& room, SamplingParams& p) {
@@ -80,14 +81,15 @@ SamplingParams read_sampling(const Fields& fields, const EngineRoom& room) {
   if (p.temperature < kColdest) p.temperature = 0;
   p.top_p = fields.number("top_p").value_or(p.top_p);
   p.min_p = fields.number("min_p").value_or(p.min_p);
-  p.top_k = fields.integer("top_k").value_or(p.top_k);
+  p.top_k = fields.integer("top_k", -1, kMaxCount).value_or(p.top_k);
   if (p.top_k == -1) p.top_k = 0;  // vLLM: all
   p.presence_penalty = fields.number("presence_penalty").value_or(p.presence_penalty);
   p.frequency_penalty = fields.number("frequency_penalty").value_or(p.frequency_penalty);
   p.repetition_penalty =
       fields.number("repetition_penalty", 0.01, 100).value_or(p.repetition_penalty);
-  p.no_repeat_ngram_size = fields.integer("no_repeat_ngram_size").value_or(p.no_repeat_ngram_size);
-  p.min_tokens = fields.integer("min_tokens").value_or(p.min_tokens);
+  p.no_repeat_ngram_size =
+      fields.integer("no_repeat_ngram_size", 0, kMaxCount).value_or(p.no_repeat_ngram_size);
+  p.min_tokens = fields.integer("min_tokens", 0, kMaxCount).value_or(p.min_tokens);
   p.ignore_eos = fields.flag("ignore_eos");
   if (const auto seed = fields.integer("seed")) p.seed = static_cast<uint64_t>(*seed);
   read_logit_bias(fields, room, p);
