@@ -60,18 +60,23 @@ nn::AttentionOptions attention_options(const ModelConfig& c, int64_t layer) {
 
 class Decoder {
  public:
-  Decoder(Builder& b, const ModelConfig& c, const PluginLibraries& plugins)
-      : b_(b), c_(c), plugins_(plugins) {}
+  // The residual stream sums up what all layers add: bfloat16's eight bits are too few for it.
+  Decoder(Builder& b, const ModelConfig& c, const PluginLibraries& plugins, DType activation)
+      : b_(b),
+        c_(c),
+        plugins_(plugins),
+        activation_(activation),
+        stream_(activation == DType::bf16 ? DType::f32 : activation) {}
 
   struct Rows {
     Tensor hidden, logits;  // of the rows that are wanted
   };
-  Rows operator()(Tensor token_ids, Tensor positions, DType activation) const {
+  Rows operator()(Tensor token_ids, Tensor positions) const {
     const nn::Embedding embedding(b_, "transformer.vocab_embedding", c_.vocab_size, c_.hidden_size,
-                                  c_.embedding_scale, activation);
+                                  c_.embedding_scale, stream_);
     Tensor x = embedding(token_ids);
     for (int64_t i = 0; i < c_.num_hidden_layers; ++i) x = layer(i, x, positions);
-    const Tensor hidden = gather_rows(norm("transformer.ln_f")(x));
+    const Tensor hidden = gather_rows(cast(norm("transformer.ln_f")(x), activation_));
     return {hidden, logits(hidden, embedding.table())};
   }
 
@@ -99,13 +104,13 @@ class Decoder {
     const nn::GatedMlp mlp(b_, name + ".mlp", c_.hidden_size, c_.intermediate_size, gate(),
                            c_.mlp_bias);
 
-    Tensor h = attention(norm(name + ".input_layernorm")(x), positions);
+    Tensor h = attention(cast(norm(name + ".input_layernorm")(x), activation_), positions);
     if (c_.sandwich_norms) h = norm(name + ".post_attention_layernorm")(h);
-    x = x + scaled(h, c_.residual_scale);
+    x = x + cast(scaled(h, c_.residual_scale), stream_);
 
-    h = mlp(norm(name + ".post_layernorm")(x));
+    h = mlp(cast(norm(name + ".post_layernorm")(x), activation_));
     if (c_.sandwich_norms) h = norm(name + ".post_feedforward_layernorm")(h);
-    return x + scaled(h, c_.residual_scale);
+    return x + cast(scaled(h, c_.residual_scale), stream_);
   }
 
   Tensor logits(Tensor x, Tensor table) const {
@@ -122,6 +127,7 @@ class Decoder {
   Builder& b_;
   const ModelConfig& c_;
   const PluginLibraries& plugins_;
+  const DType activation_, stream_;
 };
 
 }  // namespace
@@ -138,7 +144,7 @@ Graph build_decoder(const ModelConfig& config, const nn::WeightLookup& weights, 
   const ValueType per_token{DType::i32, {Symbol::tokens}};
   const Tensor token_ids = builder.input("token_ids", per_token);
   const Tensor positions = builder.input("positions", per_token);
-  const auto [hidden, logits] = Decoder(builder, config, plugins)(token_ids, positions, activation);
+  const auto [hidden, logits] = Decoder(builder, config, plugins, activation)(token_ids, positions);
   graph.mark_output(logits.id, "logits");
   graph.mark_output(hidden.id, "hidden");
   return graph;

@@ -283,10 +283,13 @@ std::vector<ValueType> norm(const Check& c) {
   if (!(c.attrs.get<double>("eps") >= 0))
     fail("{}: eps must not be negative, found {}", name(c.op), c.attrs.get<double>("eps"));
   c.activation(0, "x");
-  if (adds) c.same(1, "residual", c.in[0]);
+  // Sums may be kept in float32 beside narrower x.
+  const bool wide = adds && c.in[1].dtype == DType::f32;
+  if (adds) c.same(1, "residual", {wide ? DType::f32 : c.in[0].dtype, c.in[0].shape});
   c.vector(weight, "weight", c.width(0));
   if (c.in.size() > weight + 1) c.vector(weight + 1, "bias", c.width(0));
-  std::vector<ValueType> out(adds ? 2 : 1, activation_like(c.in[0]));
+  std::vector<ValueType> out = {activation_like(c.in[0])};
+  if (adds) out.push_back(activation_like(c.in[1]));
   return out;
 }
 

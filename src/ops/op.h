@@ -33,7 +33,7 @@ enum class Op : uint8_t {
   linear_glu,      // ops/linear.h
   glu,             // (a, b) → activation(a) * b; attrs: activation
   rms_norm,        // x, weight[n] → x / rms(x) * weight; attrs: eps
-  add_rms_norm,    // x, residual, weight → (norm(x + residual), x + residual); attrs: eps
+  add_rms_norm,    // x, residual (or f32), weight → (norm(sum), sum as residual); attrs: eps
   layer_norm,      // x, weight[n], bias[n]? → …; attrs: eps
   add_layer_norm,  // x, residual, weight, bias? → (norm, sum); attrs: eps
   rope,            // ops/rope.h

@@ -113,6 +113,22 @@ TEST(FuseAddNorm, NormTakesTheResidualAndTheSumSurvives) {
   EXPECT_THAT(net.ops(), ElementsAre("linear", "add_rms_norm"));
 }
 
+TEST(FuseAddNorm, AWideSumTakesItsCasts) {
+  Net net;
+  const Tensor x = net.input("x", 16), h = cast(net.input("h", 16), DType::bf16);
+  const Tensor sum = x + cast(h, DType::f32);
+  net.output(cast(net.rms_norm(sum, "w"), DType::bf16), "normed");
+  net.output(sum, "sum");
+  net.apply(test::all_passes);
+  EXPECT_THAT(net.ops(), ElementsAre("cast", "add_rms_norm")) << to_text(net.graph());
+  // A norm that is wanted as wide as the sum keeps it so.
+  Net wide;
+  const Tensor y = wide.input("y", 16), g = cast(wide.input("g", 16), DType::bf16);
+  wide.output(wide.rms_norm(y + cast(g, DType::f32), "w"), "normed");
+  wide.apply(test::all_passes);
+  EXPECT_EQ(wide.graph().value(wide.last().outputs[0]).type.dtype, DType::f32);
+}
+
 TEST(FuseAddNorm, LayerNormWithBias) {
   Net net;
   const Tensor x = net.input("x", 16), z = net.input("z", 16);

@@ -38,13 +38,23 @@ std::vector<OpSignature> norm_signatures() {
       for (const int64_t n : {63, 72, 520}) add(t, w, n, centers(op));
   // More elements than a block of threads takes at once.
   for (const int64_t n : {4104, 8200, 16392}) add(DType::bf16, DType::bf16, n, centers(op));
+  if (!adds(op)) return all;
+  // Sums in float32.
+  for (const DType t : {DType::f16, DType::bf16})
+    for (const int64_t n : {63, 520}) {
+      add(t, DType::f32, n, centers(op));
+      std::vector<ValueType> in = all.back().inputs;
+      in[1].dtype = DType::f32;
+      all.back() = make_signature(op, all.back().attrs, in);
+    }
   return all;
 }
 
 std::vector<HostTensor> norm(const OpSignature& s, const std::vector<HostTensor>& in,
                              const TestStep& step, HostKv&) {
   const size_t weight = adds(s.op) ? 2 : 1;
-  HostTensor y = zeros(s.outputs[0], step.context.tokens, step.context.logit_rows), sum = y;
+  HostTensor y = zeros(s.outputs[0], step.context.tokens, step.context.logit_rows);
+  HostTensor sum = zeros(s.outputs.back(), step.context.tokens, step.context.logit_rows);
   for (size_t i = 0; i < sum.values.size(); ++i)
     sum.values[i] = adds(s.op) ? round_to(s.outputs[1].dtype, in[0].values[i] + in[1].values[i])
                                : in[0].values[i];
