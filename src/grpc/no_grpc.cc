@@ -6,9 +6,8 @@ namespace tokamak::serve {
 
 std::unique_ptr<GrpcServer> start_grpc(EngineRoom&, const GrpcOptions&) {
   fail(
-      "--grpc_port: this program was built without gRPC (cmake -DTOKAMAK_GRPC=ON with "
-      "libgrpc++-dev "
-      "and protobuf-compiler-grpc)");
+      "--grpc_port: this program was built without gRPC; build it by cmake -DTOKAMAK_GRPC=ON, with "
+      "libgrpc++-dev, libprotobuf-dev and protobuf-compiler-grpc installed");
 }
 
 }  // namespace tokamak::serve
