@@ -3,6 +3,7 @@
 #include "backend/cuda/attention/split.h"
 #include "backend/cuda/chain/chain.h"
 #include "backend/cuda/cublaslt/linear.h"
+#include "backend/cuda/fp8/late_scales.h"
 #include "backend/cuda/fp8/linear.h"
 #include "backend/cuda/fp8/stream.h"
 #include "backend/cuda/reference/reference.h"
@@ -26,6 +27,7 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_cublaslt_linear(r);
   add_skinny_linear(r);
   add_f8_linear(r);
+  add_f8_late_scales(r);
   add_f8_stream(r);
   add_unpacked_linear(r);
   add_stream_linear(r);

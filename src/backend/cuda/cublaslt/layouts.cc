@@ -37,6 +37,14 @@ void MatmulLayouts::make(cublasLtMatrixLayout_t& layout, DType t, int64_t rows, 
                                     static_cast<uint64_t>(columns), stride));
 }
 
+void MatmulLayouts::repeat(cublasLtMatrixLayout_t layout, int32_t count, int64_t apart) const {
+  const auto put = [&](cublasLtMatrixLayoutAttribute_t attribute, auto value) {
+    TOKAMAK_CUBLASLT(lt.layout_set(layout, attribute, &value, sizeof(value)));
+  };
+  put(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, count);
+  put(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, apart);
+}
+
 namespace {
 
 constexpr int kProposals = 8;
@@ -68,28 +76,26 @@ std::vector<cublasLtMatmulAlgo_t> propose(const MatmulLayouts& l, const Alignmen
 
 }  // namespace
 
-void Algorithms::run(const MatmulLayouts& l, const MatmulCall& m, const std::string& what,
-                     cudaStream_t stream) {
-  const auto multiply = [&](const cublasLtMatmulAlgo_t& algorithm) {
-    const float one = 1, beta = m.c ? 1 : 0;
-    return l.lt.matmul(l.lt.handle, l.desc, &one, m.weight, l.weight, m.x, l.x, &beta,
-                       m.c ? m.c : m.y, l.c, m.y, l.y, &algorithm, m.workspace, kMatmulWorkspace,
-                       stream);
-  };
-  const Key key{m.tokens, m.c_stride, m.y_stride, m.aligned};
+cublasStatus_t Algorithms::multiply(const MatmulLayouts& l, const MatmulCall& m,
+                                    const cublasLtMatmulAlgo_t& algorithm,
+                                    cudaStream_t stream) const {
+  const float beta = m.c ? 1 : 0;
+  return l.lt.matmul(l.lt.handle, l.desc, &m.alpha, m.weight, l.weight, m.x, l.x, &beta,
+                     m.c ? m.c : m.y, l.c, m.y, l.y, &algorithm, m.workspace, kMatmulWorkspace,
+                     stream);
+}
+
+void Algorithms::find(const MatmulLayouts& timed, const MatmulLayouts& l, const MatmulCall& m,
+                      const std::string& what, cudaStream_t stream) {
   const std::lock_guard lock(mutex_);
-  if (const auto it = known_.find(key); it != known_.end()) {
-    cublaslt_check(multiply(it->second), what.c_str());
-    return;
-  }
   cublasStatus_t status;
-  const auto found = propose(l, m.aligned, &status);
+  const auto found = propose(timed, m.aligned, &status);
   const size_t first = std::min(static_cast<size_t>(choice_), found.size() - !found.empty());
   for (size_t i = 0; i < found.size(); ++i) {
     const auto& algorithm = found[(first + i) % found.size()];
-    status = multiply(algorithm);
+    status = multiply(l, m, algorithm, stream);
     if (status != CUBLAS_STATUS_SUCCESS) continue;
-    known_.emplace(key, algorithm);
+    known_.emplace(Key{m.tokens, m.c_stride, m.y_stride, m.aligned}, algorithm);
     return;
   }
   fail("cuBLASLt has no algorithm for {}: {} tokens, {} proposed (status {})", what, m.tokens,

@@ -44,7 +44,7 @@ class F8Linear final : public Kernel {
         n_(s.inputs[1].shape[0].size),
         k_(s.inputs[1].shape[1].size),
         activation_(map_kind(attrs_.activation)),
-        matmul_(lt, n_, k_, s.outputs[0].dtype, fast) {}
+        matmul_(lt, {n_, k_, s.outputs[0].dtype, fast}) {}
 
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;

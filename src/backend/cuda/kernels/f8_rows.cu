@@ -148,6 +148,88 @@ __global__ __launch_bounds__(kFinishThreads) void finish_vectors_kernel(FinishAr
   }
 }
 
+// Eight columns of R rows a thread, so that columns' scales are read once for them.
+template <int R, bool kGlu>
+__global__ __launch_bounds__(kFinishThreads) void scale_kernel(FinishArg f) {
+  constexpr int kAtOnce = 4;
+  const int64_t v = int64_t{blockIdx.x} * kFinishThreads + threadIdx.x;
+  const bool some = v < f.y.width / kVector;
+  float a_scale[kVector], b_scale[kVector];
+  if (some) {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      a_scale[i] = f.a_scales[v * kVector + i] * f.factor;
+      if constexpr (kGlu) b_scale[i] = f.b_scales[v * kVector + i] * f.factor;
+    }
+  }
+  wait_for_previous();
+  let_next_start();
+  if (!some) return;
+  float bias[kVector] = {}, bias_b[kVector] = {};
+  if (f.bias.data) load_eight<true>(f.bias, 0, v, bias);
+  if (kGlu && f.bias_b.data) load_eight<true>(f.bias_b, 0, v, bias_b);
+  const int64_t first = int64_t{blockIdx.y} * R;
+  for (int64_t r0 = first; r0 < min(first + R, f.y.rows); r0 += kAtOnce) {
+    Raw8 a[kAtOnce], b[kAtOnce];
+    float scale[kAtOnce];
+#pragma unroll
+    for (int u = 0; u < kAtOnce; ++u) {
+      const int64_t row = min(r0 + u, f.y.rows - 1);
+      a[u] = load8(DType::f16, vector_at(f.a, row, v));
+      if constexpr (kGlu) b[u] = load8(DType::f16, vector_at(f.b, row, v));
+      scale[u] = f.row_scales[row];
+    }
+#pragma unroll
+    for (int u = 0; u < kAtOnce; ++u) {
+      const int64_t row = r0 + u;
+      if (row >= f.y.rows) break;
+      float y[kVector], other[kVector];
+      widen8(DType::f16, a[u], y);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        const float x = y[i] * (a_scale[i] * scale[u]) + bias[i];
+        y[i] = f.activation == MapKind::silu ? __fdividef(x, 1.f + __expf(-x))
+                                             : apply(f.activation, x);
+      }
+      if constexpr (kGlu) {
+        widen8(DType::f16, b[u], other);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) y[i] *= other[i] * (b_scale[i] * scale[u]) + bias_b[i];
+      }
+      if (f.residual.data) {
+        load_eight<true>(f.residual, row, v, other);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) y[i] += other[i];
+      }
+      store8(f.y.dtype, vector_at(f.y, row, v), narrow8(f.y.dtype, y));
+    }
+  }
+}
+
+__global__ void scale_any_kernel(FinishArg f) {
+  wait_for_previous();
+  let_next_start();
+  const int64_t row = blockIdx.x;
+  const float scale = f.row_scales[row] * f.factor;
+  for (int64_t c = threadIdx.x; c < f.y.width; c += blockDim.x) {
+    float y = at(f.a, row, c) * (f.a_scales[c] * scale) + (f.bias.data ? at(f.bias, 0, c) : 0.f);
+    y = apply(f.activation, y);
+    if (f.b.data)
+      y *= at(f.b, row, c) * (f.b_scales[c] * scale) + (f.bias_b.data ? at(f.bias_b, 0, c) : 0.f);
+    if (f.residual.data) y += at(f.residual, row, c);
+    put(f.y, row, c, y);
+  }
+}
+
+template <int R>
+void scale_rows(const FinishArg& f, cudaStream_t stream) {
+  const int64_t vectors = f.y.width / kVector;
+  const dim3 grid(static_cast<unsigned>((vectors + kFinishThreads - 1) / kFinishThreads),
+                  static_cast<unsigned>((f.y.rows + R - 1) / R));
+  launch_overlapped(f.b.data ? scale_kernel<R, true> : scale_kernel<R, false>, grid,
+                    dim3(kFinishThreads), 0, stream, f);
+}
+
 __global__ void finish_kernel(FinishArg f) {
   wait_for_previous();
   let_next_start();
@@ -162,6 +244,13 @@ __global__ void finish_kernel(FinishArg f) {
   }
 }
 
+bool all_have_vectors(const FinishArg& f) {
+  bool all = true;
+  for (const RowsArg* r : {&f.a, &f.b, &f.bias, &f.bias_b, &f.residual, &f.y})
+    all = all && has_vectors(*r);
+  return all;
+}
+
 }  // namespace
 
 void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t stream) {
@@ -172,11 +261,18 @@ void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t str
   quantize_units<4>(x, codes, scales, stream);
 }
 
+void scale_linear(const FinishArg& f, cudaStream_t stream) {
+  if (f.y.rows == 0 || f.y.width == 0) return;
+  if (!all_have_vectors(f))
+    return launch_overlapped(scale_any_kernel, dim3(static_cast<unsigned>(f.y.rows)),
+                             dim3(kFinishThreads), 0, stream, f);
+  if (f.y.rows <= 256) return scale_rows<4>(f, stream);
+  scale_rows<16>(f, stream);
+}
+
 void finish_linear(const FinishArg& f, cudaStream_t stream) {
   if (f.y.rows == 0 || f.y.width == 0) return;
-  bool aligned = true;
-  for (const RowsArg* r : {&f.a, &f.b, &f.bias, &f.bias_b, &f.residual, &f.y})
-    aligned = aligned && has_vectors(*r);
+  const bool aligned = all_have_vectors(f);
   const auto rows = static_cast<unsigned>(f.y.rows);
   if (!aligned)
     return launch_overlapped(finish_kernel, dim3(rows), dim3(kFinishThreads), 0, stream, f);

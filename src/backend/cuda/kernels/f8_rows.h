@@ -13,7 +13,12 @@ void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t str
 struct FinishArg {
   RowsArg a, b, bias, bias_b, residual, y;
   MapKind activation = MapKind::copy;
+  // Of products without scales, for scale_linear(): a's columns count a_scales, b's b_scales, rows
+  // row_scales, all `factor`.
+  const float *row_scales = nullptr, *a_scales = nullptr, *b_scales = nullptr;
+  float factor = 1;
 };
 void finish_linear(const FinishArg& f, cudaStream_t stream);
+void scale_linear(const FinishArg& f, cudaStream_t stream);  // a and b in f16
 
 }  // namespace tokamak::cuda
