@@ -54,14 +54,16 @@ class StepRunner {
   StepRunner(Session& session, const ExplainOptions& o) : session_(session), context_(o.context) {
     std::mt19937 random(1);
     session.reserve((o.context + o.tokens) * o.batch, o.batch);
+    std::vector<std::vector<int32_t>> prompts;
     for (int64_t b = 0; b < o.batch; ++b) {
       sequences_.push_back(session.add_sequence());
       tokens_.push_back(random_tokens(o.tokens, session.vocab_size(), random));
-      if (o.context == 0) continue;
-      const auto prompt = random_tokens(o.context, session.vocab_size(), random);
-      const SequenceInput input{sequences_.back(), prompt, WantLogits::none};
-      session.step({&input, 1});
+      prompts.push_back(random_tokens(o.context, session.vocab_size(), random));
     }
+    std::vector<SequenceInput> before;
+    for (size_t b = 0; b < prompts.size(); ++b)
+      before.push_back({sequences_[b], prompts[b], WantLogits::none});
+    if (o.context > 0) session.step(before);
     for (size_t b = 0; b < sequences_.size(); ++b)
       inputs_.push_back({sequences_[b], tokens_[b], WantLogits::last});
   }
