@@ -182,6 +182,11 @@ class Backend {
   // The source may be device memory, too. Ordered with run(); the host's bytes may be changed when
   // the call returns.
   virtual void copy_in(std::byte* device, const std::byte* host, size_t bytes) = 0;
+  // The same without waiting: the source, of allocate_shared(), stays as it is until the device has
+  // come past the copy.
+  virtual void copy_in_order(std::byte* device, const std::byte* shared, size_t bytes) {
+    copy_in(device, shared, bytes);
+  }
   // Whether device memory is host memory: it may be read and written in place.
   virtual bool in_host_memory() const { return false; }
   virtual void copy_out(std::byte* host, const std::byte* device, size_t bytes) = 0;

@@ -48,6 +48,17 @@ struct DecodeRows {
   // every later step of that row repeats. In memory that the host sees (allocate_shared).
   int32_t* chosen = nullptr;
   int64_t chosen_stride = 0;
+
+  // Rows that are chosen for once have no history (null), and need none: a token or a ChoiceError
+  // goes to chosen[row] and to token_ids[row]; history_len - prompt_len is how many tokens the
+  // request has.
+};
+
+// Chosen tokens become inputs of the next step: token_ids[to[i]] = chosen[from[i]], of errors 0.
+struct FedTokens {
+  int32_t count = 0;
+  const int32_t *chosen = nullptr, *from = nullptr, *to = nullptr;
+  int32_t* token_ids = nullptr;
 };
 
 class DeviceSampler {
@@ -57,6 +68,7 @@ class DeviceSampler {
   // Enqueued like a launch: it can be recorded. Same seed and logits, same token as Sampler's, but
   // for rounding of sums. `plain`: all rows are greedy and without penalties.
   virtual void choose(const DecodeRows& rows, bool plain, std::byte* workspace) = 0;
+  virtual void feed(const FedTokens& tokens) = 0;
 };
 
 }  // namespace tokamak

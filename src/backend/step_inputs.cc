@@ -6,46 +6,74 @@
 namespace tokamak {
 
 std::vector<int32_t> StepInputs::Memory::replace(int64_t count) {
+  std::vector<int32_t> old;
+  if (count_ > 0) old.assign(host(), host() + count_);
+  count_ = count;
   const auto n = static_cast<size_t>(count);
-  if (!backend_.in_host_memory()) device_ = backend_.allocate(n * 4);
-  return std::exchange(host_, std::vector<int32_t>(n));
+  if (backend_.in_host_memory()) {
+    host_.assign(n, 0);
+    return old;
+  }
+  device_.reset();  // waits for what reads the others
+  for (Backend::Buffer& b : shared_) {
+    b = backend_.allocate_shared(n * 4);
+    std::fill_n(reinterpret_cast<int32_t*>(b.get()), n, 0);
+  }
+  device_ = backend_.allocate(n * 4);
+  return old;
 }
 
 void StepInputs::Memory::upload(int64_t count) {
-  if (!backend_.in_host_memory())
-    backend_.copy_in(device_.get(), reinterpret_cast<const std::byte*>(host_.data()),
-                     static_cast<size_t>(count) * 4);
+  if (host_.empty())
+    backend_.copy_in_order(device_.get(), shared_[at_].get(), static_cast<size_t>(count) * 4);
 }
 
 const int32_t* StepInputs::Memory::on_device(const int32_t* host) const {
-  if (backend_.in_host_memory()) return host;
-  return reinterpret_cast<const int32_t*>(device_.get()) + (host - host_.data());
+  if (!host_.empty()) return host;
+  return reinterpret_cast<const int32_t*>(device_.get()) + (host - shared(at_));
+}
+
+void StepInputs::begin() {
+  arrays_.turn();
+  table_.turn();
+  point();
+}
+
+void StepInputs::point() {
+  int32_t* next = arrays_.host();
+  const auto place = [&](int32_t*& array, int64_t count) {
+    array = next;
+    next += count;
+  };
+  place(token_ids, tokens_);
+  place(positions, tokens_);
+  place(query_begin, sequences_ + 1);
+  place(context_len, sequences_);
+  place(logit_index, rows_);
+  block_table = table_.host();
 }
 
 bool StepInputs::resize(int64_t tokens, int64_t sequences, int64_t table_stride, int64_t rows) {
   const bool moves = tokens > tokens_ || sequences > sequences_ || rows > rows_;
-  const int64_t old_tokens = tokens_, old_sequences = sequences_, old_rows = rows_;
+  const int64_t filled[] = {tokens_, tokens_, sequences_ + 1, sequences_, rows_};
+  const bool first = token_ids == nullptr;
   tokens_ = std::max(tokens, tokens_);
   sequences_ = std::max(sequences, sequences_);
   rows_ = std::max(rows, rows_);
-  if (sequences_ > old_sequences || table_stride > stride_) {
+  if (sequences_ > filled[3] || table_stride > stride_) {
     if (table_stride > stride_) stride_ = std::max(table_stride, 2 * stride_);  // seldom
     table_.replace(sequences_ * stride_);
     block_table = table_.host();
   }
   if (!moves) return false;
   const std::vector<int32_t> old = arrays_.replace(2 * tokens_ + 2 * sequences_ + 1 + rows_);
-  int32_t* next = arrays_.host();
-  const auto move = [&](int32_t*& array, int64_t count, int64_t filled) {
-    if (array) std::copy_n(array, filled, next);
-    array = next;
-    next += count;
-  };
-  move(token_ids, tokens_, old_tokens);
-  move(positions, tokens_, old_tokens);
-  move(query_begin, sequences_ + 1, old_sequences + 1);
-  move(context_len, sequences_, old_sequences);
-  move(logit_index, rows_, old_rows);
+  point();
+  const int32_t* from = old.data();
+  int i = 0;
+  for (int32_t* to : {token_ids, positions, query_begin, context_len, logit_index}) {
+    if (!first) std::copy_n(from, filled[i], to);
+    from += filled[i++];
+  }
   return true;
 }
 

@@ -18,6 +18,8 @@ class StepInputs {
   int64_t sequences() const { return sequences_; }
   int64_t rows() const { return rows_; }
 
+  // Before a step's arrays are filled: what upload() took last may still be on its way.
+  void begin();
   int32_t *token_ids = nullptr, *positions = nullptr;      // [tokens]
   int32_t *query_begin = nullptr, *context_len = nullptr;  // [sequences + 1], [sequences]
   int32_t *block_table = nullptr, *logit_index = nullptr;  // [sequences][stride], [rows]
@@ -34,15 +36,22 @@ class StepInputs {
     explicit Memory(Backend& backend) : backend_(backend) {}
     // The memory before, for what shall be kept of it.
     std::vector<int32_t> replace(int64_t count);
-    int32_t* host() { return host_.data(); }
+    int32_t* host() { return host_.empty() ? shared(at_) : host_.data(); }
+    void turn() { at_ = 1 - at_; }
     void upload(int64_t count);
     const int32_t* on_device(const int32_t* host) const;
 
    private:
+    int32_t* shared(int i) const { return reinterpret_cast<int32_t*>(shared_[i].get()); }
+
     Backend& backend_;
-    std::vector<int32_t> host_;
-    Backend::Buffer device_;  // none where device memory is host memory
+    int64_t count_ = 0;
+    std::vector<int32_t> host_;  // where device memory is host memory; else
+    Backend::Buffer shared_[2], device_;
+    int at_ = 0;  // which of the two is filled; the other may be on its way to the device
   };
+
+  void point();
 
   int64_t tokens_ = 0, sequences_ = 0, stride_ = 0, rows_ = 0;
   Memory arrays_, table_;  // the table grows with every context, the others seldom

@@ -1,11 +1,10 @@
 #include "runtime/decode_loop.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 
 #include "runtime/device_arrays.h"
-#include "runtime/device_chooser.h"
+#include "runtime/device_choice.h"
 
 namespace tokamak {
 namespace {
@@ -107,26 +106,13 @@ void DecodeLoop::start_step(int32_t longest) {
     work();
 }
 
-int32_t DecodeLoop::wait_for(const int32_t& slot) {
-  constexpr int kAsk = 4096;
-  const std::atomic_ref<const int32_t> value(slot);
-  for (int spins = 0;; ++spins) {
-    const int32_t token = value.load(std::memory_order_acquire);
-    if (token != kNotChosenYet) return token;
-    if (spins % kAsk != kAsk - 1 || !backend_.idle()) continue;
-    const int32_t last = value.load(std::memory_order_acquire);  // it may have come just now
-    TOKAMAK_ASSERT_MSG(last != kNotChosenYet, "a decoding step ended without a token");
-    return last;
-  }
-}
-
 // False when the loop should end.
 bool DecodeLoop::read_step(std::span<const DecodeRow> rows, int64_t step, const Take& take) {
   for (size_t i = 0; i < rows.size(); ++i) {
     if (ended_[i]) continue;
     const int64_t output = static_cast<int64_t>(rows[i].output.size()) + step;
     const int32_t token =
-        wait_for(ints(chosen_)[static_cast<int64_t>(i) * chosen_stride_ + output]);
+        wait_for_choice(backend_, ints(chosen_)[static_cast<int64_t>(i) * chosen_stride_ + output]);
     check_choice(token, output);
     if (take(i, token) && step + 1 < rows[i].max_tokens) continue;
     ended_[i] = true;

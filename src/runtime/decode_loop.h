@@ -44,7 +44,6 @@ class DecodeLoop {
   void fill(std::span<const DecodeRow> rows, const Session::DecodeInputs& inputs);
   void start_step(int32_t longest);
   bool read_step(std::span<const DecodeRow> rows, int64_t step, const Take& take);
-  int32_t wait_for(const int32_t& slot);
   void forget_when_moved();
 
   Session& session_;

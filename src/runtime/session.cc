@@ -12,8 +12,8 @@
 namespace tokamak {
 namespace {
 
-constexpr int64_t kLogitBytes = 64 << 20;         // of one launch, at most
-constexpr int64_t kDeviceLogitBytes = 256 << 20;  // where decoding stays on the device
+constexpr int64_t kLogitBytes = 64 << 20;                // of one launch, at most
+constexpr int64_t kDeviceLogitBytes = int64_t{1} << 30;  // where decoding stays on the device
 
 double now_us() {
   const auto t = std::chrono::steady_clock::now().time_since_epoch();
@@ -219,6 +219,7 @@ void Session::append_kv(BlockTable& table, int32_t tokens) {
 // Fills the step's arrays with as many of the remaining tokens as one launch takes.
 Session::Chunk Session::next_chunk(std::span<const StepPart> parts) {
   Chunk c;
+  step_.begin();
   step_.query_begin[0] = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
     const StepPart& in = parts[i];
@@ -335,12 +336,13 @@ void Session::start_parts(std::span<const StepPart> parts) {
   done_.assign(parts.size(), 0);
 }
 
-LogitRows Session::enqueue(std::span<const StepPart> parts) {
+LogitRows Session::enqueue(std::span<const StepPart> parts, const Feed& feed) {
   start_parts(parts);
   const Chunk chunk = next_chunk(parts);
   for (size_t i = 0; i < parts.size(); ++i)
     TOKAMAK_ASSERT(done_[i] == static_cast<int32_t>(parts[i].tokens.size()));
   set_context(chunk);
+  if (feed) feed(const_cast<int32_t*>(context_.token_ids));
   backend_.enqueue(program_.launches(chunk.tokens, chunk.rows), program_.workspace(), context_);
   return {program_.operand(plan().logits).as<float>(), chunk.rows, vocab_};
 }

@@ -114,8 +114,10 @@ class Session {
   // sequence, token outside the vocabulary, KV cache full) leave every sequence as it was.
   LogitRows step(std::span<const SequenceInput> inputs);
   LogitRows run(std::span<const StepPart> parts, HiddenRows* hidden = nullptr);
-  // Enqueues a step that one launch can do and leaves its logits where the device has them.
-  LogitRows enqueue(std::span<const StepPart> parts);
+  // Enqueues a step that one launch can do and leaves its logits where the device has them. At most
+  // one earlier step may still be under way. `feed` may enqueue changes of the tokens' ids first.
+  using Feed = std::function<void(int32_t* token_ids)>;
+  LogitRows enqueue(std::span<const StepPart> parts, const Feed& feed = {});
   // The blocks of this session's KV cache, and content from one to another.
   BlockPool& kv_pool() { return pool_; }
   int32_t kv_block_size() const { return kv_.block_size(); }

@@ -16,6 +16,7 @@ Session::DecodeInputs Session::open_decode(std::span<const DecodeStart> rows, in
   need_blocks(blocks);
   const int64_t stride = (longest + steps + kv_.block_size() - 1) / kv_.block_size();
   size_buffers(std::min(count, max_rows_), count, stride);
+  step_.begin();
   append_kv(scratch_, 1);
   const int32_t scratch = scratch_.blocks()[0];
   for (int32_t i = 0; i < count; ++i) {

@@ -59,6 +59,13 @@ class ExecutorTest : public ::testing::Test {
     r.cache_salt = random() % 2;
     return r;
   }
+  // What a greedy device chooses for.
+  static ExecutorRequest plain_request(std::mt19937& random) {
+    ExecutorRequest r = request(random);
+    r.params.temperature = 0;
+    r.params.repetition_penalty = 1;
+    return r;
+  }
   static std::vector<int32_t> alone(Session& session, const ExecutorRequest& r) {
     Sampler sampler(r.params, session.vocab_size(), r.tokens);
     const int32_t id = session.add_sequence();
@@ -141,6 +148,42 @@ TEST_F(ExecutorTest, TheDeviceChoosesWhereItCan) {
     EXPECT_EQ(executor.await(ids[i]).tokens, expected[i]) << "request " << i;
   EXPECT_GT(device.choices(), 0);
   EXPECT_EQ(executor.stats().kv_blocks_used, 0);
+}
+
+// Steps that start before the last one's tokens are known give the same tokens, with prompts in
+// chunks, shared prefixes, requests that give way, stop or are cancelled meanwhile.
+TEST_F(ExecutorTest, StepsRunAheadOfTheHost) {
+  std::mt19937 random(22);
+  testing::SamplingBackend device(*backend_);
+  Session reference(*engine_, *backend_, session_options(0));
+  for (const char* policy : {"guaranteed_no_evict", "max_utilization"}) {
+    Session session(*engine_, device, session_options(400));
+    ExecutorOptions options;
+    options.batch_scheduler_policy = policy;
+    options.max_num_tokens = 24;
+    Executor executor(session, options);
+    std::vector<uint64_t> ids;
+    std::vector<std::vector<int32_t>> expected;
+    for (int i = 0; i < 60; ++i) {
+      ExecutorRequest r = plain_request(random);
+      expected.push_back(alone(reference, r));
+      if (i % 3 == 0) {  // ends early
+        const int32_t stop = expected.back()[expected.back().size() / 2];
+        r.params.ignore_eos = false;
+        r.params.stop_token_ids = {stop};
+        const auto at = std::ranges::find(expected.back(), stop);
+        expected.back().erase(at + 1, expected.back().end());
+      }
+      ids.push_back(executor.enqueue(r));
+      if (i % 10 == 9) executor.cancel(executor.enqueue(plain_request(random)));
+    }
+    for (size_t i = 0; i < ids.size(); ++i)
+      EXPECT_EQ(executor.await(ids[i]).tokens, expected[i]) << "request " << i << ", " << policy;
+    const ExecutorStats stats = executor.stats();
+    EXPECT_EQ(stats.kv_blocks_used, 0);
+    EXPECT_EQ(stats.failed, 0);
+  }
+  EXPECT_GT(device.fed(), 100);
 }
 
 TEST_F(ExecutorTest, CancelledAndLateRequestsFreeTheirBlocks) {

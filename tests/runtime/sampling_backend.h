@@ -23,6 +23,10 @@ class GreedySampler final : public DeviceSampler {
     ++choices;
     for (int32_t i = 0; i < r.rows; ++i) {
       const int32_t token = likeliest({r.logits + i * r.vocab, static_cast<size_t>(r.vocab)});
+      if (r.history == nullptr) {
+        r.token_ids[i] = r.chosen[i] = token;
+        continue;
+      }
       r.history[i * r.history_stride + r.history_len[i]] = token;
       r.chosen[i * r.chosen_stride + r.history_len[i] - r.prompt_len[i]] = token;
       ++r.history_len[i];
@@ -31,7 +35,11 @@ class GreedySampler final : public DeviceSampler {
       ++r.context_len[i];
     }
   }
-  int choices = 0;
+  void feed(const FedTokens& t) override {
+    for (int32_t i = 0; i < t.count; ++i) t.token_ids[t.to[i]] = t.chosen[t.from[i]];
+    fed += t.count;
+  }
+  int choices = 0, fed = 0;
 };
 
 class Recorded final : public Recording {
@@ -54,6 +62,7 @@ class SamplingBackend final : public ForwardingBackend {
   DeviceSampler* sampler() override { return &sampler_; }
 
   int choices() const { return sampler_.choices; }
+  int fed() const { return sampler_.fed; }  // tokens that the host did not see first
   int recorded = 0, replayed = 0;
 
  private:

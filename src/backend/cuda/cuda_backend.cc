@@ -147,6 +147,10 @@ class CudaBackend final : public Backend {
   void copy_in(std::byte* device, const std::byte* host, size_t bytes) override {
     copy(device, host, bytes);
   }
+  void copy_in_order(std::byte* device, const std::byte* shared, size_t bytes) override {
+    need_device();
+    TOKAMAK_CUDA(cudaMemcpyAsync(device, shared, bytes, cudaMemcpyHostToDevice, stream_));
+  }
   void copy_out(std::byte* host, const std::byte* device, size_t bytes) override {
     copy(host, device, bytes);
   }

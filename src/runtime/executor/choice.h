@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/device_chooser.h"
+#include "runtime/device_choice.h"
 #include "runtime/session.h"
 #include "tokamak/executor.h"
 
@@ -39,7 +39,7 @@ class Choice {
 
   // What a device with a sampler of its own needs to choose in its place, a row for each sequence;
   // empty: the logits must come here.
-  virtual std::vector<DeviceChooser::Row> on_device() const { return {}; }
+  virtual std::vector<DeviceRow> on_device() const { return {}; }
   // The tokens that it chose (they may be a ChoiceError).
   virtual Chosen take(std::span<const int32_t> tokens);
 };

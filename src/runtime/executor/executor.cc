@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -19,13 +20,15 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-SchedulerOptions scheduler_options(const ExecutorOptions& o, const Session& session) {
+SchedulerOptions scheduler_options(const ExecutorOptions& o, Session& session) {
   SchedulerOptions s;
   s.max_num_tokens = o.max_num_tokens > 0 ? std::min(o.max_num_tokens, session.max_num_tokens())
                                           : session.max_num_tokens();
   s.max_batch_size =
       o.max_batch_size > 0 ? o.max_batch_size : session.config().limits.max_batch_size;
   s.max_batch_size = std::min(s.max_batch_size, s.max_num_tokens);
+  if (session.backend().sampler())  // all rows of a step in one launch
+    s.max_batch_size = std::min(s.max_batch_size, session.max_logit_rows());
   s.max_queue_size = o.max_queue_size;
   s.block_size = session.kv_block_size();
   s.reuse_prefixes = o.enable_block_reuse;
@@ -64,13 +67,24 @@ struct Executor::Impl {
     std::unique_ptr<Choice> choice;
     PromptNotes prompt;
     ExecutorCallback callback;
-    bool begun = false;  // its first token has been told
+    bool on_device = false;  // its tokens are chosen by the device, its logits are nobody's
+    bool begun = false;      // its first token has been told
+  };
+  // A step whose tokens are still to come.
+  struct UnderWay {
+    Schedule schedule;
+    double started = 0;
   };
 
   uint64_t enqueue(ExecutorRequest r, ExecutorCallback callback);
   void step_loop();
   std::vector<StepItem> items_of(const Schedule& schedule);
   void run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock);
+  bool runs_ahead() const { return host_requests == 0 && runner.runs_ahead(); }
+  void start_step(Schedule& schedule, std::unique_lock<std::mutex>& lock);
+  void finish_step(std::unique_lock<std::mutex>& lock);
+  void take_tokens(const Schedule& schedule, std::span<const int32_t> tokens);
+  void fail_step(const Schedule& schedule, const std::string& error);
   void tell(StepItem& item);
   void end(uint64_t id, ExecutorEvent event);
   void count_end(const std::string& reason);
@@ -83,6 +97,9 @@ struct Executor::Impl {
   bool stopping = false;
   Scheduler scheduler;
   std::map<uint64_t, Request> requests;
+  int64_t host_requests = 0;       // of them: not on_device
+  std::deque<UnderWay> under_way;  // of the step loop; at most two, in order
+  double last_end = 0;             // of a step
   std::vector<uint64_t> cancelled;
   ExecutorStats counters;
   Results results;
@@ -93,6 +110,8 @@ struct Executor::Impl {
 uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   r.params.validate();
   Request request{make_choice(r, session.vocab_size()), PromptNotes(r), std::move(callback)};
+  request.on_device =
+      r.prompt_logprobs < 0 && !r.pooling && request.choice->on_device().size() == 1;
   SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
   s.whole_prompt = r.prompt_logprobs >= 0 || r.pooling == Pooling::mean;
   if (r.pooling) s.max_tokens = 1;
@@ -105,6 +124,7 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
     results.open(id);
     request.callback = [this](const ExecutorEvent& e) { results.add(e); };
   }
+  host_requests += !request.on_device;
   requests.emplace(id, std::move(request));
   work.notify_one();
   return id;
@@ -126,6 +146,7 @@ void Executor::Impl::end(uint64_t id, ExecutorEvent event) {
   scheduler.remove(id);
   event.id = id;
   delivery.post(it->second.callback, std::move(event));
+  host_requests -= !it->second.on_device;
   requests.erase(it);
 }
 
@@ -137,13 +158,17 @@ void Executor::Impl::drop_cancelled() {
 void Executor::Impl::step_loop() {
   std::unique_lock lock(mutex);
   while (true) {
-    work.wait(lock, [this] { return stopping || !requests.empty(); });
+    work.wait(lock, [this] { return stopping || !requests.empty() || !under_way.empty(); });
     if (stopping) return;
     const double start = now_s();
     drop_cancelled();
+    while (!under_way.empty() && !runs_ahead()) finish_step(lock);
     Schedule schedule = scheduler.next(start);
     for (const uint64_t id : schedule.expired) end(id, {.finish_reason = "timeout"});
-    if (!schedule.parts.empty()) run_step(schedule, lock);
+    const size_t before = under_way.size();
+    if (!schedule.parts.empty())
+      runs_ahead() ? start_step(schedule, lock) : run_step(schedule, lock);
+    if (before > 0) finish_step(lock);
     counters.busy_s += now_s() - start;
   }
 }
@@ -169,21 +194,87 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
     runner.run(schedule, items);
   } catch (const std::exception& e) {
     error = e.what();
-    log::error("a step with {} requests failed: {}", items.size(), error);
+    runner.drop();
   }
   const double took = now_s() - start;
   lock.lock();
   ++counters.steps;
   counters.step_s += took;
-  if (!error.empty()) {
-    for (const StepItem& item : items) end(item.id, {.finish_reason = "error", .error = error});
-    return;
-  }
+  last_end = now_s();
+  if (!error.empty()) return fail_step(schedule, error);
   std::vector<int32_t> sampled;
   for (const StepItem& item : items)
     if (item.samples) sampled.push_back(item.chosen.next.empty() ? 0 : item.chosen.next[0].token);
   scheduler.done(schedule, sampled);
   for (StepItem& item : items) tell(item);
+}
+
+// The one before is still under way, or none is.
+void Executor::Impl::start_step(Schedule& schedule, std::unique_lock<std::mutex>& lock) {
+  const std::vector<StepItem> items = items_of(schedule);
+  lock.unlock();
+  const double start = now_s();
+  std::string error;
+  try {
+    runner.start(schedule, items);
+  } catch (const std::exception& e) {
+    error = e.what();
+  }
+  lock.lock();
+  if (!error.empty()) return fail_step(schedule, error);
+  scheduler.launched(schedule);
+  under_way.push_back({std::move(schedule), start});
+}
+
+void Executor::Impl::finish_step(std::unique_lock<std::mutex>& lock) {
+  const UnderWay step = std::move(under_way.front());
+  under_way.pop_front();
+  lock.unlock();
+  std::span<const int32_t> tokens;
+  std::string error;
+  try {
+    tokens = runner.finish();
+  } catch (const std::exception& e) {
+    error = e.what();
+    runner.drop();
+  }
+  const double end = now_s();
+  lock.lock();
+  ++counters.steps;
+  counters.step_s += end - std::max(step.started, last_end);
+  last_end = end;
+  if (error.empty()) return take_tokens(step.schedule, tokens);
+  fail_step(step.schedule, error);
+  for (const UnderWay& next : under_way) fail_step(next.schedule, error);
+  under_way.clear();
+}
+
+// Requests that have ended since are passed over.
+void Executor::Impl::take_tokens(const Schedule& schedule, std::span<const int32_t> tokens) {
+  std::vector<int32_t> sampled;
+  std::vector<StepItem> items;
+  for (const ScheduledPart& p : schedule.parts) {
+    if (!p.samples) continue;
+    const int32_t token = tokens[sampled.size()];
+    sampled.push_back(std::max(token, 0));
+    const auto it = requests.find(p.id);
+    if (it == requests.end()) continue;
+    StepItem item{p.id, it->second.choice.get(), &it->second.prompt};
+    try {
+      item.chosen = item.choice->take({&token, 1});
+    } catch (const std::exception& e) {
+      item.error = e.what();
+    }
+    items.push_back(std::move(item));
+  }
+  scheduler.done(schedule, sampled);
+  for (StepItem& item : items) tell(item);
+}
+
+void Executor::Impl::fail_step(const Schedule& schedule, const std::string& error) {
+  log::error("a step with {} requests failed: {}", schedule.parts.size(), error);
+  for (const ScheduledPart& p : schedule.parts)
+    end(p.id, {.finish_reason = "error", .error = error});
 }
 
 void Executor::Impl::tell(StepItem& item) {

@@ -15,7 +15,7 @@ Chosen SampledChoice::next(const LogitRows& logits) {
   return append(token, sampler_.logprobs());
 }
 
-std::vector<DeviceChooser::Row> SampledChoice::on_device() const {
+std::vector<DeviceRow> SampledChoice::on_device() const {
   if (!on_device_) return {};
   return {{*on_device_, made_}};
 }

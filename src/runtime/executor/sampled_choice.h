@@ -10,7 +10,7 @@ class SampledChoice final : public Choice {
   SampledChoice(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt);
 
   Chosen next(const LogitRows& logits) override;
-  std::vector<DeviceChooser::Row> on_device() const override;
+  std::vector<DeviceRow> on_device() const override;
   Chosen take(std::span<const int32_t> tokens) override;
 
  private:

@@ -57,14 +57,13 @@ void StepRunner::lay_out(const Schedule& schedule, std::span<const StepItem> ite
 
 // Whether the device chooses for at least one request, in a step that is one launch.
 bool StepRunner::device_helps(std::span<const StepItem> items) {
-  if (!session_.backend().sampler() || session_.is_observed()) return false;
-  if (row_count_ > session_.max_logit_rows()) return false;
+  if (row_count_ > device_.max_rows()) return false;
   bool any = false;
   device_rows_.clear();
   for (size_t i = 0; i < items.size(); ++i) {
     if (rows_[i].of_prompt || items[i].prompt->pools()) return false;
     device_rows_.push_back(items[i].samples ? items[i].choice->on_device()
-                                            : std::vector<DeviceChooser::Row>());
+                                            : std::vector<DeviceRow>());
     any = any || !device_rows_.back().empty();
   }
   return any;
@@ -73,14 +72,15 @@ bool StepRunner::device_helps(std::span<const StepItem> items) {
 // The device chooses for all rows; what it chooses for the host's requests is not looked at: their
 // logits are brought to the host.
 void StepRunner::run_on_device(const Schedule& schedule, std::span<StepItem> items) {
-  std::vector<DeviceChooser::Row> rows;
+  device_parts_.clear();
   for (size_t i = 0; i < items.size(); ++i)
-    for (int64_t r = 0; r < rows_[i].count; ++r)
-      rows.push_back(device_rows_[i].empty() ? DeviceChooser::Row{}
-                                             : device_rows_[i][static_cast<size_t>(r)]);
-  device_.prepare(rows, session_.vocab_size());
-  const LogitRows logits = session_.enqueue(parts_);
-  const std::span<const int32_t> tokens = device_.choose(logits.data);
+    for (size_t k = 0, row = 0; k < items[i].parts; ++k) {
+      const StepPart& part = parts_[items[i].first + k];
+      const bool device = part.logits != WantLogits::none && !device_rows_[i].empty();
+      device_parts_.push_back({part, -1, device ? device_rows_[i][row++] : DeviceRow{}});
+    }
+  const LogitRows logits = device_.start(device_parts_);
+  const std::span<const int32_t> tokens = device_.finish();
   std::vector<size_t> hosts;
   for (size_t i = 0; i < items.size(); ++i) {
     if (!items[i].samples) continue;
@@ -98,6 +98,21 @@ void StepRunner::run_on_device(const Schedule& schedule, std::span<StepItem> ite
     }
   }
   choose(schedule, items, hosts, {host_rows_.data(), logits.rows, logits.vocab});
+}
+
+void StepRunner::start(const Schedule& schedule, std::span<const StepItem> items) {
+  for (const auto& [from, to] : schedule.copies) session_.copy_kv_block(from, to);
+  device_parts_.clear();
+  for (const StepItem& item : items) {
+    const ScheduledPart& p = schedule.parts[item.first];
+    StepPipeline::Part part{{p.tokens, p.begin, p.blocks, WantLogits::none}, p.from_row};
+    if (p.samples) {
+      part.part.logits = WantLogits::last;
+      part.row = {item.choice->on_device().at(0).sampling, p.made};
+    }
+    device_parts_.push_back(part);
+  }
+  device_.start(device_parts_);
 }
 
 void StepRunner::bring_rows(const Rows& rows, const LogitRows& from) {

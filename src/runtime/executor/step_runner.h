@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "runtime/device_chooser.h"
 #include "runtime/executor/choice.h"
 #include "runtime/executor/prompt_notes.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/session.h"
+#include "runtime/step_pipeline.h"
 
 namespace tokamak {
 
@@ -26,9 +26,18 @@ struct StepItem {
 
 class StepRunner {
  public:
-  explicit StepRunner(Session& session) : session_(session), device_(session.backend()) {}
+  explicit StepRunner(Session& session) : session_(session), device_(session) {}
   // Error: the step failed as a whole.
   void run(const Schedule& schedule, std::span<StepItem> items);
+
+  // Steps whose tokens the device alone chooses can be started before the last one has ended; not
+  // beside run().
+  bool runs_ahead() const { return device_.max_rows() > 0; }
+  // Each sampling item has one sequence, and its choice one row for the device.
+  void start(const Schedule& schedule, std::span<const StepItem> items);
+  // Waits for the oldest: the tokens (or ChoiceErrors) of its sampling items, until the next call.
+  std::span<const int32_t> finish() { return device_.finish(); }
+  void drop() { device_.drop(); }
 
  private:
   struct Rows {  // of an item, in the step's logits
@@ -43,13 +52,14 @@ class StepRunner {
               const LogitRows& logits);
 
   Session& session_;
-  DeviceChooser device_;
+  StepPipeline device_;
   // Of the step that runs.
   std::vector<StepPart> parts_;
+  std::vector<StepPipeline::Part> device_parts_;
   std::vector<Rows> rows_;  // per item
   int64_t row_count_ = 0;
-  HiddenRows hidden_;                                         // where a request pools them
-  std::vector<std::vector<DeviceChooser::Row>> device_rows_;  // per item; none: the host chooses
+  HiddenRows hidden_;                                // where a request pools them
+  std::vector<std::vector<DeviceRow>> device_rows_;  // per item; none: the host chooses
   std::vector<float> host_rows_;  // [rows][vocab]: those that the host chooses from
 };
 

@@ -31,7 +31,14 @@ __device__ inline Rank warp_largest(Rank r) {
 
 // One thread: the token, or the ChoiceError, goes to the host and into the next step. A row that is
 // full stays as it is. An error stays in the history, so that later steps repeat it.
+__device__ inline void tell_host(int32_t* slot, int32_t choice) {
+  asm volatile("st.relaxed.sys.global.s32 [%0], %1;" ::"l"(slot), "r"(choice) : "memory");
+}
 __device__ inline void feed_back(const DecodeRows& d, int row, int32_t choice) {
+  if (d.history == nullptr) {
+    d.token_ids[row] = choice;
+    return tell_host(d.chosen + row, choice);
+  }
   const int32_t length = d.history_len[row], step = length - d.prompt_len[row];
   if (length >= d.history_stride) return;
   int32_t* history = d.history + row * d.history_stride;
@@ -42,9 +49,7 @@ __device__ inline void feed_back(const DecodeRows& d, int row, int32_t choice) {
   d.positions[row] += 1;
   d.context_len[row] += 1;
   if (step < 0 || step >= d.chosen_stride) return;
-  asm volatile("st.relaxed.sys.global.s32 [%0], %1;" ::"l"(d.chosen + row * d.chosen_stride + step),
-               "r"(choice)
-               : "memory");
+  tell_host(d.chosen + row * d.chosen_stride + step, choice);
 }
 
 }  // namespace tokamak::cuda

@@ -14,6 +14,8 @@ size_t greedy_partial_bytes(int32_t rows, int64_t vocab);
 void choose_greedy(const DecodeRows& rows, uint64_t* partial, unsigned* tickets,
                    cudaStream_t stream);
 
+void feed_tokens(const FedTokens& tokens, cudaStream_t stream);
+
 // Any rows. Their scores lie in shared memory where that is large enough.
 struct DrawDevice {
   bool clusters = false;  // of 8 blocks

@@ -80,7 +80,20 @@ __global__ __launch_bounds__(kThreads) void greedy_kernel(DecodeRows d, Rank* pa
   if (lane == 0) feed_back(d, row, choice_of(best));
 }
 
+__global__ __launch_bounds__(kThreads) void feed_kernel(FedTokens t) {
+  wait_for_previous();
+  let_next_start();
+  const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
+  if (i < t.count) t.token_ids[t.to[i]] = max(t.chosen[t.from[i]], 0);
+}
+
 }  // namespace
+
+void feed_tokens(const FedTokens& t, cudaStream_t stream) {
+  if (t.count == 0) return;
+  const auto blocks = static_cast<unsigned>((t.count + kThreads - 1) / kThreads);
+  launch_overlapped(feed_kernel, dim3(blocks), dim3(kThreads), 0, stream, t);
+}
 
 size_t greedy_partial_bytes(int32_t rows, int64_t vocab) {
   return sizeof(Rank) * static_cast<size_t>(rows * blocks_of(vocab));

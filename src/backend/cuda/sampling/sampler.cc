@@ -40,6 +40,10 @@ class CudaSampler final : public DeviceSampler {
       cuda::choose_drawn(device_, rows, workspace, stream_);
     TOKAMAK_CUDA(cudaGetLastError());
   }
+  void feed(const FedTokens& tokens) override {
+    cuda::feed_tokens(tokens, stream_);
+    TOKAMAK_CUDA(cudaGetLastError());
+  }
 
  private:
   const cudaStream_t stream_;
