@@ -43,6 +43,7 @@ struct LLMOptions {
   // weights and activations leave.
   int64_t kv_cache_tokens = 0;
   double kv_cache_free_gpu_mem_fraction = 0.9;
+  int tokens_per_block = 0;  // of the KV cache's blocks; 0: 32
   // Called with a table of what will be allocated on a GPU, before it is.
   std::function<void(const std::string& table)> on_memory_plan;
   std::filesystem::path cache_dir;  // empty: $XDG_CACHE_HOME/tokamak
@@ -63,11 +64,12 @@ struct Completion {
   std::string finish_reason;               // "stop", "length"
   std::vector<std::vector<float>> logits;  // [tokens][vocab] when asked for
   std::vector<TokenLogprobs> logprobs;     // [tokens] when params.logprobs >= 0
+  double score = 0;                        // of a beam, or of the best of several
   double first_token_s = 0;                // request → first token
   double total_s = 0;                      // request → last token
 };
 
-// Called with the index of the request and the text that has become certain; false cancels it.
+// Called with the index of the completion and the text that has become certain; false cancels it.
 using StreamCallback = std::function<bool(size_t index, const std::string& text)>;
 
 class LLM {
@@ -76,7 +78,7 @@ class LLM {
   ~LLM();
   LLM(LLM&&) noexcept;
 
-  // All requests in one batch. Error when the KV cache cannot hold them.
+  // All requests in one batch, n completions of each. Error when the KV cache cannot hold them.
   std::vector<Completion> generate(std::span<const Request> requests,
                                    const StreamCallback& stream = {});
   // Logits of every position of a prompt: [tokens][vocab], row by row to the callback.

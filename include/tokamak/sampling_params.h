@@ -41,6 +41,19 @@ struct SamplingParams {
   std::shared_ptr<const Guide> guide;
   int logprobs = -1;  // ≥ 0: log-probability of the token and of so many best ones
 
+  // Outputs of one prompt, whose KV cache they share. Sample k draws with seed + k. best_of > n: so
+  // many are made, and the n of the highest log-probability per token are given, at the end.
+  int64_t n = 1, best_of = 0;
+  // > 1: beam search instead of drawing; the n best are given, at the end. Temperature, top_k,
+  // top_p and min_p change nothing then. A beam's score is the sum of its log-probabilities divided
+  // by (tokens made)^length_penalty. early_stopping 1: ends when so many beams have ended; 0: when
+  // no running beam would be better if it ended now; else: when none can become better.
+  int64_t beam_width = 1;
+  double length_penalty = 0;
+  int early_stopping = 1;
+
+  // Sequences that run beside each other for these outputs.
+  int64_t width() const { return beam_width > 1 ? beam_width : best_of > n ? best_of : n; }
   // Error names the field, the value found and what is allowed.
   void validate() const;
 };

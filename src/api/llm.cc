@@ -9,6 +9,7 @@
 #include "api/debug_dump.h"
 #include "api/generation_config.h"
 #include "api/guides.h"
+#include "api/in_flight.h"
 #include "api/model_cache.h"
 #include "api/other_device.h"
 #include "api/text_stream.h"
@@ -56,6 +57,7 @@ SessionOptions session_options(const LLMOptions& o, const fs::path& engine, Back
   SessionOptions s;
   s.max_num_tokens = o.max_num_tokens;
   s.kv_tokens = o.kv_cache_tokens;
+  s.kv_block_size = o.tokens_per_block;
   s.kv_memory_fraction = o.kv_cache_free_gpu_mem_fraction;
   if (o.on_memory_plan)
     s.on_memory_plan = [f = o.on_memory_plan](const MemoryNeed& need) { f(need.table()); };
@@ -152,6 +154,19 @@ bool is_stop_token(const SamplingParams& p, int32_t token) {
 
 std::vector<Completion> LLM::generate(std::span<const Request> requests,
                                       const StreamCallback& stream) {
+  if (std::ranges::any_of(requests, [](const Request& r) { return r.params.width() > 1; })) {
+    std::vector<ExecutorRequest> all;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      ExecutorRequest& r = all.emplace_back();
+      r.tokens = impl_->prompt_of(requests[i], i);
+      r.params = requests[i].params;
+      r.params.max_tokens = impl_->room(r.tokens.size(), r.params.max_tokens);
+      r.return_generation_logits = requests[i].return_logits;
+    }
+    return generate_in_flight(impl_->session, impl_->options.kv_cache_tokens > 0,
+                              impl_->tokenizer ? &*impl_->tokenizer : nullptr, std::move(all),
+                              stream);
+  }
   std::vector<Running> running(requests.size());
   std::vector<GenerationInput> inputs(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {

@@ -30,6 +30,7 @@ ManagerResult run_manager(LLM& llm, const ManagerCase& c) {
   struct Times {
     Clock::time_point queued, first, last;
     int64_t tokens = 0;
+    uint64_t hash = 0xcbf29ce484222325u;
   };
   std::vector<Times> times(static_cast<size_t>(c.requests));
   std::mutex mutex;
@@ -40,8 +41,11 @@ ManagerResult run_manager(LLM& llm, const ManagerCase& c) {
   std::uniform_int_distribution<int32_t> id(0, static_cast<int32_t>(llm.config().vocab_size) - 1);
   Executor executor(llm.session(), c.executor);
   std::vector<ExecutorRequest> requests(times.size());
+  std::vector<int32_t> prefix;
+  for (int64_t i = 0; i < std::min(c.shared_prefix, c.input); ++i) prefix.push_back(id(random));
   for (ExecutorRequest& r : requests) {
-    for (int64_t i = 0; i < c.input; ++i) r.tokens.push_back(id(random));
+    r.tokens = prefix;
+    while (static_cast<int64_t>(r.tokens.size()) < c.input) r.tokens.push_back(id(random));
     r.params.temperature = 0;
     r.params.ignore_eos = true;
     r.params.max_tokens = c.output;
@@ -54,6 +58,7 @@ ManagerResult run_manager(LLM& llm, const ManagerCase& c) {
       if (e.token) {
         t.last = Clock::now();
         if (t.tokens++ == 0) t.first = t.last;
+        t.hash = (t.hash ^ static_cast<uint64_t>(*e.token)) * 0x100000001b3u;
       }
       if (!e.last()) return;
       std::lock_guard lock(mutex);
@@ -71,6 +76,7 @@ ManagerResult run_manager(LLM& llm, const ManagerCase& c) {
   for (const Times& t : times) {
     r.total_s = std::max(r.total_s, seconds(start, t.last));
     r.tokens += t.tokens;
+    r.tokens_hash = r.tokens_hash * 31 + t.hash;
     ttft.push_back(seconds(t.queued, t.first) * 1e3);
     latency.push_back(seconds(t.queued, t.last) * 1e3);
     if (t.tokens > 1)
@@ -85,6 +91,9 @@ ManagerResult run_manager(LLM& llm, const ManagerCase& c) {
   r.step_share = stats.step_s / stats.busy_s;
   r.steps = stats.steps;
   r.preemptions = stats.preemptions;
+  r.reused_tokens = stats.reused_tokens;
+  r.kv_shared = stats.kv_shared;
+  r.kv_waste = stats.kv_waste;
   return r;
 }
 

@@ -9,6 +9,7 @@ namespace tokamak::cli {
 
 struct ManagerCase {
   int64_t requests = 0, input = 0, output = 0;  // tokens of each
+  int64_t shared_prefix = 0;                    // of the input, the same for all
   ExecutorOptions executor;
 };
 
@@ -18,6 +19,9 @@ struct ManagerResult {
   double ttft_p99_ms = 0;
   double step_share = 0;  // of the time with work to do, inside the model
   int64_t steps = 0, tokens = 0, preemptions = 0;
+  int64_t reused_tokens = 0;
+  double kv_shared = 0, kv_waste = 0;  // as ExecutorStats
+  uint64_t tokens_hash = 0;            // of all outputs, in the order of the requests
 };
 
 // Random prompts, greedy, no early end.

@@ -32,6 +32,7 @@ struct BenchOptions {
   int warm_up = 1, num_runs = 5;
   std::string mode = "session";
   int64_t num_requests = 64;
+  int64_t shared_prefix = 0;
   ExecutorOptions executor;
 };
 
@@ -173,16 +174,18 @@ Json manager_formulas() {
           {"total_s", "from the first request queued to the last token"},
           {"ttft_ms, latency_ms", "mean over requests, each from its own queueing"},
           {"tpot_ms", "mean over requests of (last - first token) / (output tokens - 1)"},
-          {"step_share", "time inside the model / time with requests at hand"}};
+          {"step_share", "time inside the model / time with requests at hand"},
+          {"kv_shared", "1 - blocks in use / blocks that the sequences would need for themselves"},
+          {"kv_waste", "room in the blocks in use that holds no token / all of it"}};
 }
 
 // All requests queued at once, one line a length pair.
 Json bench_manager(LLM& llm, const BenchOptions& o) {
   Json all = Json::array();
   for (const Case& c : cases_of(o)) {
-    const ManagerCase m{o.num_requests, c.input, c.output, o.executor};
+    const ManagerCase m{o.num_requests, c.input, c.output, o.shared_prefix, o.executor};
     if (o.warm_up > 0)
-      run_manager(llm, {std::min<int64_t>(o.num_requests, 64), c.input, 8, o.executor});
+      run_manager(llm, {std::min<int64_t>(o.num_requests, 64), c.input, 8, 0, o.executor});
     const ManagerResult r = run_manager(llm, m);
     const double rate = static_cast<double>(r.tokens) / r.total_s;
     all.push_back({{"num_requests", m.requests},
@@ -197,15 +200,20 @@ Json bench_manager(LLM& llm, const BenchOptions& o) {
                    {"latency_ms", r.latency_ms},
                    {"step_share", r.step_share},
                    {"steps", r.steps},
-                   {"preemptions", r.preemptions}});
+                   {"preemptions", r.preemptions},
+                   {"reused_tokens", r.reused_tokens},
+                   {"kv_shared", r.kv_shared},
+                   {"kv_waste", r.kv_waste},
+                   {"tokens_hash", fmt::format("{:016x}", r.tokens_hash)}});
     if (o.json) continue;
     std::printf(
         "[BENCHMARK] num_requests %ld input_length %ld output_length %ld total(s) %.2f "
         "outputTokensPerSec %.1f requestsPerSec %.2f ttft(ms) %.1f ttftP99(ms) %.1f tpot(ms) %.2f "
-        "latency(ms) %.1f steps %ld preemptions %ld insideModel %.1f%%\n",
+        "latency(ms) %.1f steps %ld preemptions %ld insideModel %.1f%% reusedTokens %ld "
+        "kvShared %.1f%% kvWaste %.1f%% tokensHash %016lx\n",
         m.requests, m.input, m.output, r.total_s, rate, static_cast<double>(m.requests) / r.total_s,
         r.ttft_ms, r.ttft_p99_ms, r.tpot_ms, r.latency_ms, r.steps, r.preemptions,
-        100 * r.step_share);
+        100 * r.step_share, r.reused_tokens, 100 * r.kv_shared, 100 * r.kv_waste, r.tokens_hash);
     std::fflush(stdout);
   }
   return all;
@@ -288,6 +296,15 @@ Run declare_bench(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   app.add_option("--max_batch_size", o->executor.max_batch_size,
                  "Of --mode manager: requests in one step; 0: the engine's limit");
+  app.add_option("--shared_prefix", o->shared_prefix,
+                 "Of --mode manager: tokens that all inputs begin with, part of their length")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("!--no_block_reuse", o->executor.enable_block_reuse,
+               "Of --mode manager: do not share the KV cache of equal prompt beginnings");
+  app.add_option("--kv_cache_host_memory_bytes,--kv_host_cache_size",
+                 o->executor.kv_cache_host_memory_bytes,
+                 "Of --mode manager: host memory for KV blocks that must leave the cache")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--batch_scheduler_policy", o->executor.batch_scheduler_policy,
                  "Of --mode manager: guaranteed_no_evict or max_utilization")
       ->capture_default_str();

@@ -24,6 +24,9 @@ struct RunOptions {
   SamplingOptions sampling;
   std::vector<std::string> input_text;
   std::string input_file, output_csv, output_npy, output_logits, system_prompt, debug_dir;
+  std::optional<int64_t> num_return_sequences, best_of, beam_width;
+  double length_penalty = 0;
+  int early_stopping = 1;
   bool chat_template = false, streaming = false, json = false, verbose = false, verify = false;
 };
 
@@ -99,6 +102,7 @@ Json to_json(const Completion& c) {
             {"finish_reason", c.finish_reason},
             {"ttft_ms", c.first_token_s * 1e3},
             {"latency_ms", c.total_s * 1e3}};
+  if (c.score != 0) json["score"] = c.score;
   if (!c.logprobs.empty()) json["logprobs"] = to_json(c.logprobs);
   return json;
 }
@@ -121,6 +125,24 @@ void print_speed(const std::vector<Completion>& done) {
       last > first ? later / (last - first) : 0.0);
 }
 
+void print_output(size_t index, size_t n, bool beams, const std::string& text) {
+  if (n == 1)
+    std::printf("Output [Text %zu]: \"%s\"\n", index, text.c_str());
+  else
+    std::printf("Output [Text %zu %s %zu]: \"%s\"\n", index / n, beams ? "Beam" : "Sample",
+                index % n, text.c_str());
+}
+
+// All beams are given unless told otherwise.
+void set_outputs(const RunOptions& o, SamplingParams& p) {
+  p.beam_width = o.beam_width.value_or(1);
+  p.n = o.num_return_sequences.value_or(p.beam_width);
+  p.best_of = o.best_of.value_or(0);
+  p.length_penalty = o.length_penalty;
+  p.early_stopping = o.early_stopping;
+  p.validate();
+}
+
 int run(const RunOptions& o) {
   LLMOptions options = o.model.llm;
   if (options.debug_tensors.empty() != o.debug_dir.empty())
@@ -129,14 +151,16 @@ int run(const RunOptions& o) {
   if (o.sampling.logprobs && !o.json) fail("--logprobs is part of the output of --json");
   LLM llm(o.model.path(), options);
   if (o.verify) llm.session().verify_weights();
-  const SamplingParams params = o.sampling.apply(llm.default_params(), llm);
+  SamplingParams params = o.sampling.apply(llm.default_params(), llm);
+  set_outputs(o, params);
   std::vector<Request> requests;
   for (Prompt& p : prompts_of(o, llm))
     requests.push_back({std::move(p.text), std::move(p.tokens), params, !o.output_logits.empty()});
 
   const bool stream = o.streaming && !o.json;
-  if (stream && requests.size() > 1)
-    fail("--streaming prints one output as it comes; {} prompts were given", requests.size());
+  if (stream && (requests.size() > 1 || params.n > 1))
+    fail("--streaming prints one output as it comes; {} prompts were given, {} outputs of each",
+         requests.size(), params.n);
   const auto done = llm.generate(requests, [&](size_t, const std::string& text) {
     if (stream) std::fputs(text.c_str(), stdout), std::fflush(stdout);
     return true;
@@ -153,7 +177,7 @@ int run(const RunOptions& o) {
       if (done.size() == 1)
         std::puts(done[i].text.c_str());
       else
-        std::printf("Output [Text %zu]: \"%s\"\n", i, done[i].text.c_str());
+        print_output(i, static_cast<size_t>(params.n), params.beam_width > 1, done[i].text);
   }
   write_ids(o, done);
   if (!o.json) print_speed(done);
@@ -173,6 +197,19 @@ Run declare_run(CLI::App& app) {
                "Put each prompt into the model's chat template as the user's message");
   app.add_option("--system_prompt", o->system_prompt, "With --chat_template: the system message");
   add_sampling_options(app, o->sampling);
+  app.add_option("--beam_width,--num_beams", o->beam_width, "Beam search with so many beams");
+  app.add_option("--length_penalty", o->length_penalty,
+                 "A beam's score is its log-probability / (tokens made)^this")
+      ->capture_default_str();
+  app.add_option("--early_stopping", o->early_stopping,
+                 "Beam search ends 1: when so many beams have ended; 0: when no running one would "
+                 "be better if it ended now; 2: when none can become better")
+      ->check(CLI::Range(0, 2))
+      ->capture_default_str();
+  app.add_option("--num_return_sequences", o->num_return_sequences,
+                 "Outputs of each prompt; default 1, of beam search all");
+  app.add_option("--best_of", o->best_of,
+                 "Draw so many outputs and give the likeliest --num_return_sequences");
   app.add_flag("--streaming", o->streaming, "Print text as it is generated");
   app.add_option("--output_csv", o->output_csv, "Write the generated ids, a line a prompt");
   app.add_option("--output_npy", o->output_npy,

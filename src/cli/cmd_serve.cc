@@ -97,6 +97,15 @@ Run declare_serve(CLI::App& app) {
                  "Who gets the room for prompts in a step")
       ->check(CLI::IsMember({"first_come_first_served", "equal_progress"}))
       ->capture_default_str();
+  app.add_option("--max_beam_width", s.executor.max_beam_width,
+                 "Beams that a request may ask for; 0: as many as fit into a step")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--kv_cache_host_memory_bytes,--kv_host_cache_size",
+                 s.executor.kv_cache_host_memory_bytes,
+                 "Host memory for KV blocks that must leave the cache; they come back when needed")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_flag("!--no_block_reuse", s.executor.enable_block_reuse,
                "Do not share the KV cache of equal prompt beginnings");
   app.add_option("--embedding_pooling", o->pooling,

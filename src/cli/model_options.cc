@@ -103,6 +103,10 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
   app.add_option("--kv_cache_free_gpu_mem_fraction", o.llm.kv_cache_free_gpu_mem_fraction,
                  "That part: of what weights and activations leave")
       ->capture_default_str();
+  app.add_option("--tokens_per_block", o.llm.tokens_per_block,
+                 "Tokens of a KV block: fewer waste less, more are faster; 0: 32")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   app.add_option("--cache_dir", o.llm.cache_dir, "Where --model builds; default ~/.cache/tokamak");
 }
 

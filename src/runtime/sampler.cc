@@ -18,7 +18,8 @@ uint64_t random_seed() {
   return uint64_t{device()} << 32 | device();
 }
 
-// The likeliest `count` ids, falling; the lowest id first in a tie.
+}  // namespace
+
 std::vector<int32_t> likeliest(std::span<const float> logits, size_t count) {
   std::vector<int32_t> ids;
   count = std::min(count, logits.size());
@@ -30,8 +31,6 @@ std::vector<int32_t> likeliest(std::span<const float> logits, size_t count) {
   ids.resize(std::min(ids.size(), count));
   return ids;
 }
-
-}  // namespace
 
 Sampler::Sampler(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt)
     : processors_(params, vocab_size, prompt),

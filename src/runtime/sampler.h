@@ -18,6 +18,9 @@ namespace tokamak {
 // Of a row of logits: of `token`, and of the `count` likeliest ones. Error on NaN or +inf.
 TokenLogprobs logprobs_of(std::span<const float> logits, int32_t token, int64_t count);
 
+// The likeliest `count` ids, falling; the lowest id first in a tie.
+std::vector<int32_t> likeliest(std::span<const float> logits, size_t count);
+
 class Sampler {
  public:
   // prompt: for the repetition penalty, n-grams and bad words.

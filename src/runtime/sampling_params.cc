@@ -46,6 +46,18 @@ void SamplingParams::validate() const {
   check(min_tokens >= 0, "min_tokens", min_tokens, "0 or positive");
   if (min_tokens > max_tokens)
     fail("min_tokens is {}: it must not exceed max_tokens, {}", min_tokens, max_tokens);
+  constexpr int64_t kMost = 1024;
+  if (n < 1 || n > kMost) fail("n is {}: it must be between 1 and {}", n, kMost);
+  if (best_of != 0 && (best_of < n || best_of > kMost))
+    fail("best_of is {}: it must be 0, or between n ({}) and {}", best_of, n, kMost);
+  if (beam_width < 1 || beam_width > kMost)
+    fail("beam_width is {}: it must be between 1 and {}", beam_width, kMost);
+  if (beam_width > 1 && n > beam_width)
+    fail("n is {}: it must not exceed beam_width, {}", n, beam_width);
+  if (beam_width > 1 && best_of != 0 && best_of != beam_width)
+    fail("best_of is {}: with beam search it must be 0 or beam_width, {}", best_of, beam_width);
+  if (!std::isfinite(length_penalty))
+    fail("length_penalty is {}: it must be a number", length_penalty);
   check(logprobs >= -1, "logprobs", int64_t{logprobs}, "-1 (none), 0 or positive");
 }
 

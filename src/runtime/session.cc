@@ -213,7 +213,7 @@ void Session::append_kv(BlockTable& table, int32_t tokens) {
   BlockTable::Copy copy;
   const bool room = table.append(tokens, &copy);
   TOKAMAK_ASSERT(room);
-  if (copy.from >= 0) kv_.copy_block(copy.from, copy.to);
+  if (copy.from >= 0) kv_.copy_block({KvCopy::within, copy.from, copy.to});
 }
 
 // Fills the step's arrays with as many of the remaining tokens as one launch takes.

@@ -121,7 +121,9 @@ class Session {
   // The blocks of this session's KV cache, and content from one to another.
   BlockPool& kv_pool() { return pool_; }
   int32_t kv_block_size() const { return kv_.block_size(); }
-  void copy_kv_block(int32_t from, int32_t to) { kv_.copy_block(from, to); }
+  void copy_kv_block(const KvCopy& copy) { kv_.copy_block(copy); }
+  // Blocks of host memory beside it, as many as so many bytes hold: returns how many.
+  int32_t reserve_host_kv(int64_t bytes) { return kv_.reserve_host(bytes); }
 
   // Decoding that the device drives (runtime/decode_loop.h): the inputs of its steps, which it
   // changes from step to step, and their logits.

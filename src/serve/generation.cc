@@ -1,5 +1,7 @@
 #include "serve/generation.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "serve/api_error.h"
 
@@ -24,11 +26,16 @@ Generation::Generation(EngineRoom& room, GenerationRequest request, std::shared_
   running_ = choices_.size();
 }
 
-Generation::~Generation() { room_.leave(static_cast<int64_t>(choices_.size())); }
+int64_t Generation::sequences() const {
+  return static_cast<int64_t>(request_.prompts.size()) * request_.params.width();
+}
+
+Generation::~Generation() { room_.leave(sequences()); }
 
 void Generation::run(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
                      OnPiece on_piece, OnEnd on_end) {
-  room.admit(static_cast<int64_t>(request.prompts.size()) * request.n);
+  request.params.n = request.n;
+  room.admit(static_cast<int64_t>(request.prompts.size()) * request.params.width());
   std::shared_ptr<Generation> g(new Generation(room, std::move(request), std::move(reply),
                                                std::move(on_piece), std::move(on_end)));
   g->start();
@@ -40,8 +47,14 @@ void Generation::start() {
     if (const auto g = weak.lock()) g->cancel();
   });
   try {
-    for (size_t p = 0; p < request_.prompts.size(); ++p)
-      start(choices_[p * static_cast<size_t>(request_.n)]);
+    // Samples that do not fit into one step are requests of their own.
+    const int64_t most =
+        request_.params.width() == request_.n ? room_.executor.max_width() : request_.n;
+    for (size_t i = 0; i < choices_.size();) {
+      const int64_t count = std::min(most, request_.n - static_cast<int64_t>(i) % request_.n);
+      start(i, count);
+      i += static_cast<size_t>(count);
+    }
   } catch (const ApiError&) {
     cancel();
     throw;
@@ -51,30 +64,22 @@ void Generation::start() {
   }
 }
 
-// The others wait for the first one's first token: then its prompt is in the KV cache for all.
-void Generation::start_others(size_t prompt) {
-  const auto n = static_cast<size_t>(request_.n);
-  try {
-    for (size_t i = prompt * n + 1; i < (prompt + 1) * n; ++i) start(choices_[i]);
-  } catch (const Error& e) {
-    fail_all(e.what());
-  }
-}
-
-void Generation::start(Choice& c) {
+// So many outputs of a prompt, from this choice on.
+void Generation::start(size_t first, int64_t count) {
   const auto n = static_cast<size_t>(request_.n);
   ExecutorRequest r;
-  r.tokens = request_.prompts[c.index / n];
+  r.tokens = request_.prompts[first / n];
   r.params = request_.params;
   r.params.stop.clear();
-  if (r.params.seed) *r.params.seed += c.index % n;
+  r.params.n = count;
+  if (r.params.seed) *r.params.seed += first % n;
   r.priority = request_.priority;
   r.prompt_logprobs = request_.prompt_logprobs;
   r.cache_salt = request_.cache_salt;
   if (room_.request_timeout_s > 0) r.timeout_s = room_.request_timeout_s;
-  c.started = true;
-  c.id =
-      room_.executor.enqueue(std::move(r), [self = shared_from_this(), &c](const ExecutorEvent& e) {
+  const uint64_t id = room_.executor.enqueue(
+      std::move(r), [self = shared_from_this(), first](const ExecutorEvent& e) {
+        Choice& c = self->choices_[first + static_cast<size_t>(e.output)];
         self->note(c, e);
         self->reply_->post([self, &c, e] {
           try {
@@ -85,6 +90,12 @@ void Generation::start(Choice& c) {
           }
         });
       });
+  for (int64_t i = 0; i < count; ++i) {
+    Choice& c = choices_[first + static_cast<size_t>(i)];
+    c.started = true;
+    c.id = id;
+    c.output = static_cast<int32_t>(i);
+  }
 }
 
 // Times as they are when the token comes, not when somebody reads it.
@@ -102,19 +113,16 @@ void Generation::note(Choice& c, const ExecutorEvent& e) {
 
 void Generation::take(Choice& c, const ExecutorEvent& e) {
   if (c.ended || over_) return;
+  if (!e.prompt_logprobs.empty())
+    for (Choice& other : choices_)
+      if (other.started && other.id == c.id) other.held_of_prompt = e.prompt_logprobs;
   Piece piece;
   piece.choice = c.index;
   if (e.token) {
     ++c.tokens;
     ++usage_.completion_tokens;
-    if (c.tokens == 1) {
-      c.held_of_prompt = e.prompt_logprobs;
-      if (c.index % static_cast<size_t>(request_.n) == 0) usage_.cached_tokens += e.reused_tokens;
-    }
-    if (c.tokens == 1 && c.index % static_cast<size_t>(request_.n) == 0 && request_.n > 1) {
-      start_others(c.index / static_cast<size_t>(request_.n));
-      if (over_) return;
-    }
+    if (c.tokens == 1 && c.index % static_cast<size_t>(request_.n) == 0)
+      usage_.cached_tokens += e.reused_tokens;
     if (e.finish_reason != "stop") {  // the token that ends the output is no part of it
       c.held.push_back({*e.token, e.logprobs});
       if (c.text) piece.text = c.text->push(*e.token);
@@ -129,7 +137,7 @@ void Generation::take(Choice& c, const ExecutorEvent& e) {
   if (c.text && c.text->stopped()) {
     piece.finish_reason = "stop";
     piece.stop_string = c.text->stop_string();
-    if (!e.last()) room_.executor.cancel(c.id);
+    if (!e.last()) room_.executor.cancel(c.id, c.output);
   }
   const bool last = !piece.finish_reason.empty();
   if (piece.text.empty() && !last && c.text) return;
@@ -160,7 +168,7 @@ void Generation::abandon(const std::string& reason) {
   for (Choice& c : choices_) {
     if (c.ended) continue;
     c.ended = true;
-    if (c.started) room_.executor.cancel(c.id);
+    if (c.started) room_.executor.cancel(c.id, c.output);
     count_end(c, reason);
   }
 }

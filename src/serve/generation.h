@@ -65,7 +65,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
  private:
   struct Choice {
     size_t index = 0;
-    uint64_t id = 0;  // the executor's
+    uint64_t id = 0;     // the executor's
+    int32_t output = 0;  // of that
     bool started = false, ended = false;
     std::optional<TextStream> text;
     std::vector<OutputToken> held;  // not yet in a piece
@@ -78,8 +79,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   Generation(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
              OnPiece on_piece, OnEnd on_end);
   void start();
-  void start(Choice& c);
-  void start_others(size_t prompt);
+  void start(size_t first, int64_t count);
+  int64_t sequences() const;
   void note(Choice& c, const ExecutorEvent& e);
   void take(Choice& c, const ExecutorEvent& e);
   void finish(Choice& c, const std::string& reason);

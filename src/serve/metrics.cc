@@ -103,6 +103,15 @@ std::string Metrics::print(const ExecutorStats& s) const {
       part(s.kv_blocks_used, s.kv_blocks));
   one("kv_cache_cached_perc", "gauge", "Part of the KV blocks kept for prompts to come.",
       part(s.kv_blocks_cached, s.kv_blocks));
+  one("kv_cache_shared_perc", "gauge",
+      "Part of the KV blocks that sequences would need for themselves, saved by sharing.",
+      s.kv_shared);
+  one("kv_cache_waste_perc", "gauge", "Part of the room in used KV blocks that holds no token.",
+      s.kv_waste);
+  one("kv_blocks_swapped_out_total", "counter", "KV blocks moved to host memory.",
+      s.kv_blocks_to_host);
+  one("kv_blocks_swapped_in_total", "counter", "KV blocks brought back from there.",
+      s.kv_blocks_from_host);
   one("step_busy_ratio", "gauge",
       "Part of the time with work that was spent inside steps of the model.",
       part(s.step_s, s.busy_s));

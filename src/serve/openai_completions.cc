@@ -34,6 +34,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
       logprobs_ = true;
     }
     stream_ = read_stream(f);
+    if (stream_.stream && g.params.best_of > g.n)
+      f.wrong("best_of", "n: the best of more are known at the end, nothing can be streamed");
     return_ids_ = !room_.tokenizer || f.flag("return_token_ids");
     if (f.flag("echo")) read_echo(g);
     choices_.resize(g.prompts.size() * static_cast<size_t>(n_));

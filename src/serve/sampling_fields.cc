@@ -55,11 +55,28 @@ void validate(const SamplingParams& p) {
   }
 }
 
-int64_t read_n(const Fields& fields) {
-  const int64_t n = fields.integer("n", 1, 128).value_or(1);
-  if (const auto best_of = fields.integer("best_of"); best_of && *best_of != n)
-    fields.wrong("best_of", fmt::format("n ({}): choosing among more is not supported", n));
-  return n;
+// n, best_of, and beam search under vLLM's names: of best_of beams the n best are given. What the
+// request does not say is as vLLM has it.
+void read_outputs(const Fields& fields, SamplingParams& p) {
+  p.n = fields.integer("n", 1, 128).value_or(1);
+  const int64_t best_of = fields.integer("best_of", 1, 128).value_or(p.n);
+  if (best_of < p.n) fields.wrong("best_of", fmt::format("n ({}) at least", p.n));
+  if (!fields.flag("use_beam_search")) {
+    p.best_of = best_of > p.n ? best_of : 0;
+    return;
+  }
+  if (best_of < 2) fields.wrong("use_beam_search", "n or best_of above 1 with it");
+  p.beam_width = best_of;
+  p.length_penalty = fields.number("length_penalty").value_or(1);
+  p.early_stopping = 0;
+  const Json* stopping = fields.find("early_stopping");
+  if (!stopping) return;
+  if (stopping->is_boolean())
+    p.early_stopping = stopping->get<bool>() ? 1 : 0;
+  else if (*stopping == "never")
+    p.early_stopping = 2;
+  else
+    fields.wrong("early_stopping", "true, false or \"never\"");
 }
 
 // 0 without one.
@@ -92,6 +109,7 @@ SamplingParams read_sampling(const Fields& fields, const EngineRoom& room) {
   p.min_tokens = fields.integer("min_tokens", 0, kMaxCount).value_or(p.min_tokens);
   p.ignore_eos = fields.flag("ignore_eos");
   if (const auto seed = fields.integer("seed")) p.seed = static_cast<uint64_t>(*seed);
+  read_outputs(fields, p);
   read_logit_bias(fields, room, p);
   read_stops(fields, room, p);
   validate(p);
@@ -138,8 +156,8 @@ void refuse(const Fields& fields, std::initializer_list<const char*> names) {
 }
 
 void read_shared(const Fields& fields, const EngineRoom& room, GenerationRequest& request) {
-  request.n = read_n(fields);
   request.params = read_sampling(fields, room);
+  request.n = request.params.n;
   request.cache_salt = read_cache_salt(fields);
   request.priority = static_cast<int32_t>(fields.integer("priority", -1000, 1000).value_or(0));
 }

@@ -18,7 +18,7 @@ int64_t read_max_tokens(const Fields& fields, std::initializer_list<const char*>
 void check_model(const Fields& fields, const EngineRoom& room);
 // 400 for a field that asks for what this server does not do.
 void refuse(const Fields& fields, std::initializer_list<const char*> names);
-// n (and best_of where it asks for the same), sampling, cache_salt and priority into `request`.
+// Sampling (with n, best_of and beam search), cache_salt and priority into `request`.
 void read_shared(const Fields& fields, const EngineRoom& room, GenerationRequest& request);
 
 }  // namespace tokamak::serve

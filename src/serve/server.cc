@@ -31,7 +31,8 @@ ExecutorOptions executor_options(LLM& llm, const ServeOptions& o) {
   ExecutorOptions e = o.executor;
   Session& session = llm.session();
   const BuildLimits& limits = session.config().limits;
-  if (e.max_batch_size <= 0) e.max_batch_size = std::max<int64_t>(limits.max_batch_size, 64);
+  if (e.max_batch_size <= 0)
+    e.max_batch_size = std::max<int64_t>(limits.max_batch_size * limits.max_beam_width, 64);
   e.max_batch_size = std::min(e.max_batch_size, session.max_num_tokens());
   if (e.max_num_tokens <= 0 && session.backend().in_host_memory())
     e.max_num_tokens = std::max(kDefaultStepTokens, e.max_batch_size);

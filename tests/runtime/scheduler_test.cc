@@ -32,12 +32,55 @@ std::vector<int32_t> alone(const SchedulerRequest& r) {
   return out;
 }
 
+// What becomes of a request's sequences, from their histories: one of an even width is a beam
+// search, where any sequence may follow any other; one of an odd width draws samples, some of which
+// end early.
+std::vector<Branch> branches_of(const SchedulerRequest& r, std::span<const uint64_t> histories) {
+  const auto have = static_cast<int32_t>(histories.size());
+  const bool beams = r.width % 2 == 0, one = have == 1;
+  std::vector<Branch> out;
+  for (int32_t k = 0; k < (beams || one ? r.width : have); ++k) {
+    const auto parent =
+        static_cast<int32_t>(beams ? histories[static_cast<size_t>(k % have)] >> 17 & 0xFFFF
+                             : one ? 0
+                                   : k) %
+        have;
+    const int32_t token = next_token(after(histories[static_cast<size_t>(parent)], 100 + k));
+    if (!beams && !one && token == 0 && (k + 1 < have || !out.empty())) continue;
+    out.push_back({parent, token});
+  }
+  return out;
+}
+
+using Outputs = std::vector<std::vector<int32_t>>;
+
+Outputs all_alone(const SchedulerRequest& r) {
+  if (r.width == 1) return {alone(r)};
+  uint64_t h = r.cache_salt;
+  for (const int32_t t : r.prompt) h = after(h, t);
+  std::vector<uint64_t> histories{h};
+  Outputs outputs{{}};
+  for (int64_t i = 0; i < r.max_tokens; ++i) {
+    std::vector<uint64_t> next;
+    Outputs longer;
+    for (const Branch& b : branches_of(r, histories)) {
+      next.push_back(after(histories[static_cast<size_t>(b.parent)], b.token));
+      longer.push_back(outputs[static_cast<size_t>(b.parent)]);
+      longer.back().push_back(b.token);
+    }
+    histories = std::move(next);
+    outputs = std::move(longer);
+  }
+  return outputs;
+}
+
 class Simulation {
  public:
   Simulation(const SchedulerOptions& options, int32_t blocks)
       : options_(options),
         pool_(blocks),
         kv_(static_cast<size_t>(blocks) * static_cast<size_t>(options.block_size)),
+        host_(static_cast<size_t>(options.host_blocks) * static_cast<size_t>(options.block_size)),
         scheduler_(options, pool_) {}
 
   // stop: the token that ends it early.
@@ -70,7 +113,7 @@ class Simulation {
   // The same, but the scheduler hears of a step's tokens when the next one is under way.
   void step_ahead(double now = 0) {
     const Schedule before = std::move(started_);
-    const std::vector<int32_t> tokens = sampled_;
+    const std::vector<std::vector<Branch>> tokens = sampled_;
     start(now);
     EXPECT_FALSE(!wanted_.empty() && started_.parts.empty() && before.parts.empty());
     scheduler_.launched(started_);
@@ -81,21 +124,53 @@ class Simulation {
   void start(double now) {
     started_ = scheduler_.next(now);
     for (const RequestId id : started_.expired) wanted_.erase(id);
-    for (const auto& [from, to] : started_.copies)
-      std::copy_n(slot(from, 0), options_.block_size, slot(to, 0));
+    for (const KvCopy& c : started_.copies) {
+      auto& from = c.kind == KvCopy::from_host ? host_ : kv_;
+      auto& to = c.kind == KvCopy::to_host ? host_ : kv_;
+      std::copy_n(from.begin() + int64_t{c.from} * options_.block_size, options_.block_size,
+                  to.begin() + int64_t{c.to} * options_.block_size);
+    }
     int64_t tokens = 0;
-    std::vector<int32_t> sampled;
-    for (const ScheduledPart& p : started_.parts) tokens += run(p, sampled);
+    std::vector<std::vector<Branch>> sampled;
+    std::vector<int32_t> row_tokens;
+    std::vector<uint64_t> histories;
+    for (size_t i = 0; i < started_.parts.size(); ++i) {
+      const ScheduledPart& p = started_.parts[i];
+      tokens += static_cast<int64_t>(p.tokens.size());
+      const uint64_t h = run(p);
+      if (!p.samples) continue;
+      const SchedulerRequest& r = wanted_.at(p.id).request;
+      histories.push_back(h);
+      row_tokens.push_back(next_token(h));
+      if (i + 1 < started_.parts.size() && started_.parts[i + 1].id == p.id) continue;
+      if (r.width == 1)
+        sampled.push_back({{0, next_token(h)}});
+      else
+        sampled.push_back(branches_of(r, histories));
+      histories.clear();
+    }
     sampled_ = sampled;
+    row_tokens_ = row_tokens;
     EXPECT_LE(tokens, options_.max_num_tokens);
     EXPECT_LE(static_cast<int64_t>(started_.parts.size()), options_.max_batch_size);
   }
-  void settle(const Schedule& schedule, const std::vector<int32_t>& sampled) {
+  void settle(const Schedule& schedule, std::span<const std::vector<Branch>> sampled) {
     scheduler_.done(schedule, sampled);
     for (const ScheduledPart& p : schedule.parts) {
       if (!p.samples || !wanted_.contains(p.id)) continue;
       const auto out = scheduler_.output(p.id);
       const auto& [request, stop] = wanted_.at(p.id);
+      if (request.width > 1) {
+        if (!scheduler_.finished(p.id)) continue;
+        Outputs all;
+        for (int32_t s = 0; s < scheduler_.sequences(p.id); ++s) {
+          const auto one = scheduler_.output(p.id, s);
+          all.emplace_back(one.begin(), one.end());
+        }
+        EXPECT_EQ(all, all_alone(request)) << "width " << request.width;
+        cancel(p.id);
+        continue;
+      }
       if (!scheduler_.finished(p.id) && std::ranges::find(out, stop) == out.end()) continue;
       std::vector<int32_t> expected = alone(request);
       expected.resize(out.size());
@@ -106,13 +181,14 @@ class Simulation {
   std::vector<uint64_t>::iterator slot(int32_t block, int32_t at) {
     return kv_.begin() + int64_t{block} * options_.block_size + at;
   }
-  int64_t run(const ScheduledPart& p, std::vector<int32_t>& sampled) {
+  // The history that its last token ends.
+  uint64_t run(const ScheduledPart& p) {
     const SchedulerRequest& r = wanted_.at(p.id).request;
     std::vector<int32_t> all = r.prompt;
-    const auto out = scheduler_.output(p.id);
+    const auto out = scheduler_.output(p.id, p.sequence);
     all.insert(all.end(), out.begin(), out.end());
     EXPECT_EQ(p.from_row >= 0, p.tokens.back() == kTokenToCome);
-    if (p.from_row >= 0) all.push_back(sampled_.at(p.from_row));
+    if (p.from_row >= 0) all.push_back(row_tokens_.at(static_cast<size_t>(p.from_row)));
     EXPECT_EQ(p.made, static_cast<int64_t>(all.size() - r.prompt.size()));
     const auto count = static_cast<int32_t>(p.tokens.size());
     EXPECT_GT(count, 0);
@@ -128,13 +204,12 @@ class Simulation {
       }
       EXPECT_EQ(*at, h) << "request " << p.id << " reads another's token at " << i;
     }
-    if (p.samples) sampled.push_back(next_token(h));
-    return count;
+    return h;
   }
 
   const SchedulerOptions options_;
   BlockPool pool_;
-  std::vector<uint64_t> kv_;
+  std::vector<uint64_t> kv_, host_;
   Scheduler scheduler_;
   struct Wanted {
     SchedulerRequest request;
@@ -142,7 +217,8 @@ class Simulation {
   };
   std::map<RequestId, Wanted> wanted_;
   Schedule started_;
-  std::vector<int32_t> sampled_;  // of started_
+  std::vector<std::vector<Branch>> sampled_;  // of started_
+  std::vector<int32_t> row_tokens_;
 };
 
 SchedulerRequest request(std::mt19937& random, int longest) {
@@ -155,11 +231,12 @@ SchedulerRequest request(std::mt19937& random, int longest) {
   r.max_tokens = 1 + static_cast<int64_t>(random() % 20);
   r.priority = static_cast<int32_t>(random() % 3);
   r.cache_salt = random() % 2;
+  if (random() % 3 == 0) r.width = 2 + static_cast<int32_t>(random() % 4);
   return r;
 }
 
 TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
-  int64_t preemptions = 0, reused = 0;
+  int64_t preemptions = 0, reused = 0, to_host = 0, from_host = 0, shared = 0;
   for (uint32_t seed = 0; seed < 10000; ++seed) {
     std::mt19937 random(seed);
     SchedulerOptions o;
@@ -170,6 +247,7 @@ TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
         random() % 2 ? CapacityPolicy::max_utilization : CapacityPolicy::guaranteed_no_evict;
     o.chunks = random() % 2 ? ChunkPolicy::equal_progress : ChunkPolicy::first_come_first_served;
     o.reuse_prefixes = random() % 4 != 0;
+    o.host_blocks = random() % 2 ? static_cast<int32_t>(random() % 40) : 0;
     const int longest = 30;
     const int32_t least = (longest + 20 + o.block_size - 1) / o.block_size;
     Simulation sim(o, least + static_cast<int32_t>(random() % (3 * least)));
@@ -178,8 +256,14 @@ TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     while (left > 0 || sim.busy()) {
       if (left > 0 && random() % 3 == 0) {
-        const SchedulerRequest r = request(random, longest);
-        sim.add(r, static_cast<int32_t>(random() % 64));
+        SchedulerRequest r = request(random, longest);
+        const auto stop = static_cast<int32_t>(random() % 64);
+        try {
+          sim.add(r, stop);
+        } catch (const Error&) {  // so many sequences do not fit
+          r.width = 1;
+          sim.add(r, stop);
+        }
         --left;
       }
       if (random() % 40 == 0 && sim.busy()) {
@@ -193,6 +277,9 @@ TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
     const SchedulerStats stats = sim.scheduler().stats();
     preemptions += stats.preemptions;
     reused += stats.reused_tokens;
+    to_host += stats.blocks_to_host;
+    from_host += stats.blocks_from_host;
+    shared += stats.blocks_unshared - stats.blocks_used;
     if (o.capacity == CapacityPolicy::guaranteed_no_evict) {
       EXPECT_EQ(stats.preemptions, 0);
     }
@@ -202,6 +289,9 @@ TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
   }
   EXPECT_GT(preemptions, 100);
   EXPECT_GT(reused, 1000);
+  EXPECT_GT(from_host, 100);
+  EXPECT_GT(to_host, from_host);
+  EXPECT_GT(shared, 1000);
 }
 
 TEST(Scheduler, SharesAPrefixWhileTheFirstRequestRuns) {

@@ -232,7 +232,7 @@ TEST_F(EndpointsTest, ErrorsNameTheField) {
       {"/v1/completions", {{"top_p", 1.5}}, 400, "top_p", "between 0 and 1"},
       {"/v1/completions", {{"top_k", 1.5}}, 400, "top_k", "an integer"},
       {"/v1/completions", {{"n", 0}}, 400, "n", "between 1 and"},
-      {"/v1/completions", {{"best_of", 3}}, 400, "best_of", "found 3"},
+      {"/v1/completions", {{"best_of", 3}, {"n", 5}}, 400, "best_of", "found 3"},
       {"/v1/completions", {{"max_tokens", 5000}}, 400, "max_tokens", "context is"},
       {"/v1/completions", {{"max_tokens", -3}}, 400, "max_tokens", "found -3"},
       {"/v1/completions", {{"min_tokens", 9}}, 400, "", "min_tokens is 9"},

@@ -7,22 +7,20 @@
 #include <vector>
 
 #include "runtime/device_choice.h"
+#include "runtime/scheduler/scheduler.h"
 #include "runtime/session.h"
 #include "tokamak/executor.h"
 
 namespace tokamak {
 
-// A sequence that goes on: the history of the present sequence `parent`, and one token more.
-struct Branch {
-  int32_t parent = 0;
-  int32_t token = 0;
-};
-
 // What became known of one of the request's outputs.
 struct OutputNews {
+  int32_t output = 0;
   std::optional<int32_t> token = {};
   std::optional<TokenLogprobs> logprobs = {};
+  std::shared_ptr<const std::vector<float>> logits = {};  // that the token was chosen from
   std::string finish_reason = {};  // when this is its end: "stop" or "length"
+  double score = 0;                // as ExecutorEvent's
 };
 
 struct Chosen {
@@ -42,6 +40,9 @@ class Choice {
   virtual std::vector<DeviceRow> on_device() const { return {}; }
   // The tokens that it chose (they may be a ChoiceError).
   virtual Chosen take(std::span<const int32_t> tokens);
+  // Nobody wants this output any more: the present sequences that go on without it. Empty when none
+  // does; all when it is not known yet which they are.
+  virtual std::vector<int32_t> drop(int32_t output) = 0;
 };
 
 // Error when the request's parameters do not hold.

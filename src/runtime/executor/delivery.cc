@@ -1,5 +1,6 @@
 #include "runtime/executor/delivery.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -43,32 +44,39 @@ void Delivery::run() {
   }
 }
 
-void Results::open(uint64_t id) {
+void Results::open(uint64_t id, int64_t outputs) {
   std::lock_guard lock(mutex_);
-  results_[id] = {};
+  Pending& p = results_[id];
+  p.open = outputs;
+  p.result.others.resize(static_cast<size_t>(outputs) - 1);
 }
 
 void Results::add(const ExecutorEvent& e) {
   std::lock_guard lock(mutex_);
   const auto it = results_.find(e.id);
   if (it == results_.end()) return;
-  ExecutorResult& r = it->second;
-  if (e.token) r.tokens.push_back(*e.token);
-  if (e.logprobs) r.logprobs.push_back(*e.logprobs);
+  ExecutorResult& r = it->second.result;
+  ExecutorOutput& o = e.output == 0 ? r : r.others.at(static_cast<size_t>(e.output) - 1);
+  if (e.token) o.tokens.push_back(*e.token);
+  if (e.logprobs) o.logprobs.push_back(*e.logprobs);
+  if (e.logits) o.logits.push_back(e.logits);
   if (!e.prompt_logprobs.empty()) r.prompt_logprobs = e.prompt_logprobs;
   if (!e.embedding.empty()) r.embedding = e.embedding;
-  if (r.tokens.size() == 1) r.reused_tokens = e.reused_tokens;
-  r.error = e.error;
-  r.finish_reason = e.finish_reason;
-  if (e.last()) ready_.notify_all();
+  if (e.context_logits) r.context_logits = e.context_logits;
+  r.reused_tokens = std::max(r.reused_tokens, e.reused_tokens);
+  if (!e.last()) return;
+  o.error = e.error;
+  o.finish_reason = e.finish_reason;
+  o.score = e.score;
+  if (--it->second.open == 0) ready_.notify_all();
 }
 
 ExecutorResult Results::await(uint64_t id) {
   std::unique_lock lock(mutex_);
   const auto it = results_.find(id);
   if (it == results_.end()) fail("there is no request {} to wait for", id);
-  ready_.wait(lock, [&] { return !it->second.finish_reason.empty(); });
-  ExecutorResult r = std::move(it->second);
+  ready_.wait(lock, [&] { return it->second.open == 0; });
+  ExecutorResult r = std::move(it->second.result);
   results_.erase(it);
   return r;
 }

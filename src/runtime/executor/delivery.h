@@ -35,14 +35,18 @@ class Delivery {
 // What requests without a callback have come to, for await().
 class Results {
  public:
-  void open(uint64_t id);
+  void open(uint64_t id, int64_t outputs);
   void add(const ExecutorEvent& event);
   ExecutorResult await(uint64_t id);
 
  private:
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::map<uint64_t, ExecutorResult> results_;
+  struct Pending {
+    int64_t open = 1;  // outputs that have not ended
+    ExecutorResult result;
+  };
+  std::map<uint64_t, Pending> results_;
 };
 
 }  // namespace tokamak

@@ -24,8 +24,9 @@ SchedulerOptions scheduler_options(const ExecutorOptions& o, Session& session) {
   SchedulerOptions s;
   s.max_num_tokens = o.max_num_tokens > 0 ? std::min(o.max_num_tokens, session.max_num_tokens())
                                           : session.max_num_tokens();
-  s.max_batch_size =
-      o.max_batch_size > 0 ? o.max_batch_size : session.config().limits.max_batch_size;
+  s.max_batch_size = o.max_batch_size > 0 ? o.max_batch_size
+                                          : session.config().limits.max_batch_size *
+                                                session.config().limits.max_beam_width;
   s.max_batch_size = std::min(s.max_batch_size, s.max_num_tokens);
   if (session.backend().sampler())  // all rows of a step in one launch
     s.max_batch_size = std::min(s.max_batch_size, session.max_logit_rows());
@@ -45,10 +46,17 @@ SchedulerOptions scheduler_options(const ExecutorOptions& o, Session& session) {
   return s;
 }
 
+int32_t host_blocks(const ExecutorOptions& o, Session& session) {
+  if (o.kv_cache_host_memory_bytes < 0)
+    fail("kv_cache_host_memory_bytes is {}: it must not be negative", o.kv_cache_host_memory_bytes);
+  return session.reserve_host_kv(o.kv_cache_host_memory_bytes);
+}
+
 // Room in the KV cache is what the scheduler shares out: it does not grow.
-Scheduler make_scheduler(const SchedulerOptions& o, Session& session) {
+Scheduler make_scheduler(SchedulerOptions o, const ExecutorOptions& options, Session& session) {
   if (session.kv_pool().size() == 0)
     session.reserve(o.max_batch_size * session.config().limits.max_seq_len, o.max_batch_size);
+  o.host_blocks = host_blocks(options, session);
   return Scheduler(o, session.kv_pool());
 }
 
@@ -59,21 +67,27 @@ Scheduler make_scheduler(const SchedulerOptions& o, Session& session) {
 struct Executor::Impl {
   Impl(Session& session, const ExecutorOptions& options)
       : session(session),
+        max_beam_width(options.max_beam_width),
         runner(session),
-        scheduler(make_scheduler(scheduler_options(options, session), session)),
+        scheduler(make_scheduler(scheduler_options(options, session), options, session)),
         stepper([this] { step_loop(); }) {}
 
   struct Request {
     std::unique_ptr<Choice> choice;
     PromptNotes prompt;
     ExecutorCallback callback;
-    bool on_device = false;  // its tokens are chosen by the device, its logits are nobody's
-    bool begun = false;      // its first token has been told
+    bool on_device = false;        // its tokens are chosen by the device, its logits are nobody's
+    bool begun = false;            // its first token has been told
+    std::vector<bool> ended = {};  // per output
   };
   // A step whose tokens are still to come.
   struct UnderWay {
     Schedule schedule;
     double started = 0;
+  };
+  struct Cancelled {
+    uint64_t id;
+    int32_t output;  // -1: all
   };
 
   uint64_t enqueue(ExecutorRequest r, ExecutorCallback callback);
@@ -86,11 +100,15 @@ struct Executor::Impl {
   void take_tokens(const Schedule& schedule, std::span<const int32_t> tokens);
   void fail_step(const Schedule& schedule, const std::string& error);
   void tell(StepItem& item);
-  void end(uint64_t id, ExecutorEvent event);
+  void tell(uint64_t id, Request& r, OutputNews& news);
+  void end_output(uint64_t id, Request& r, ExecutorEvent event);
+  void end(uint64_t id, const std::string& reason, const std::string& error = {});
   void count_end(const std::string& reason);
   void drop_cancelled();
+  void drop(uint64_t id, int32_t output);
 
   Session& session;
+  const int64_t max_beam_width;
   StepRunner runner;
   mutable std::mutex mutex;
   std::condition_variable work;
@@ -100,7 +118,7 @@ struct Executor::Impl {
   int64_t host_requests = 0;       // of them: not on_device
   std::deque<UnderWay> under_way;  // of the step loop; at most two, in order
   double last_end = 0;             // of a step
-  std::vector<uint64_t> cancelled;
+  std::vector<Cancelled> cancelled;
   ExecutorStats counters;
   Results results;
   Delivery delivery;
@@ -109,19 +127,24 @@ struct Executor::Impl {
 
 uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   r.params.validate();
+  if (max_beam_width > 0 && r.params.beam_width > max_beam_width)
+    fail("beam_width is {}: at most {} here (max_beam_width)", r.params.beam_width, max_beam_width);
+  const auto outputs = static_cast<size_t>(r.pooling ? 1 : r.params.n);
   Request request{make_choice(r, session.vocab_size()), PromptNotes(r), std::move(callback)};
-  request.on_device =
-      r.prompt_logprobs < 0 && !r.pooling && request.choice->on_device().size() == 1;
+  const bool whole = PromptNotes::wanted(r);
+  request.on_device = !whole && !r.pooling && request.choice->on_device().size() == 1;
+  request.ended.resize(outputs);
   SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
-  s.whole_prompt = r.prompt_logprobs >= 0 || r.pooling == Pooling::mean;
-  if (r.pooling) s.max_tokens = 1;
+  s.whole_prompt = whole;
+  s.width = static_cast<int32_t>(r.params.width());
+  if (r.pooling) s.max_tokens = s.width = 1;
   if (r.pooling && session.hidden_size() == 0)
     fail("the engine keeps no hidden states for embeddings: build it again");
   if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
   std::lock_guard lock(mutex);
   const uint64_t id = scheduler.add(std::move(s));
   if (!request.callback) {
-    results.open(id);
+    results.open(id, static_cast<int64_t>(request.ended.size()));
     request.callback = [this](const ExecutorEvent& e) { results.add(e); };
   }
   host_requests += !request.on_device;
@@ -139,20 +162,48 @@ void Executor::Impl::count_end(const std::string& reason) {
     ++counters.finished;
 }
 
-void Executor::Impl::end(uint64_t id, ExecutorEvent event) {
+void Executor::Impl::end_output(uint64_t id, Request& r, ExecutorEvent event) {
+  r.ended[static_cast<size_t>(event.output)] = true;
+  event.id = id;
+  delivery.post(r.callback, std::move(event));
+}
+
+// Ends a request, and what has not ended of its outputs.
+void Executor::Impl::end(uint64_t id, const std::string& reason, const std::string& error) {
   const auto it = requests.find(id);
   if (it == requests.end()) return;
-  count_end(event.finish_reason);
+  count_end(reason);
   scheduler.remove(id);
-  event.id = id;
-  delivery.post(it->second.callback, std::move(event));
-  host_requests -= !it->second.on_device;
+  Request& r = it->second;
+  for (size_t i = 0; i < r.ended.size(); ++i)
+    if (!r.ended[i])
+      end_output(id, r,
+                 {.output = static_cast<int32_t>(i), .finish_reason = reason, .error = error});
+  host_requests -= !r.on_device;
   requests.erase(it);
 }
 
 void Executor::Impl::drop_cancelled() {
-  for (const uint64_t id : cancelled) end(id, {.finish_reason = "cancelled"});
+  for (const auto& [id, output] : cancelled)
+    if (output < 0)
+      end(id, "cancelled");
+    else
+      drop(id, output);
   cancelled.clear();
+}
+
+void Executor::Impl::drop(uint64_t id, int32_t output) {
+  const auto it = requests.find(id);
+  if (it == requests.end()) return;
+  Request& r = it->second;
+  if (static_cast<size_t>(output) >= r.ended.size() || r.ended[static_cast<size_t>(output)]) return;
+  end_output(id, r, {.output = output, .finish_reason = "cancelled"});
+  const bool all = std::ranges::count(r.ended, false) == 0;
+  const std::vector<int32_t> kept = all ? std::vector<int32_t>() : r.choice->drop(output);
+  if (kept.empty())
+    end(id, "cancelled");
+  else
+    scheduler.keep(id, kept);
 }
 
 void Executor::Impl::step_loop() {
@@ -164,7 +215,7 @@ void Executor::Impl::step_loop() {
     drop_cancelled();
     while (!under_way.empty() && !runs_ahead()) finish_step(lock);
     Schedule schedule = scheduler.next(start);
-    for (const uint64_t id : schedule.expired) end(id, {.finish_reason = "timeout"});
+    for (const uint64_t id : schedule.expired) end(id, "timeout");
     const size_t before = under_way.size();
     if (!schedule.parts.empty())
       runs_ahead() ? start_step(schedule, lock) : run_step(schedule, lock);
@@ -173,11 +224,16 @@ void Executor::Impl::step_loop() {
   }
 }
 
-// Only this thread takes requests away: they stay while the step runs.
+// Only this thread takes requests away: they stay while the step runs. A request's parts stand side
+// by side.
 std::vector<StepItem> Executor::Impl::items_of(const Schedule& schedule) {
   std::vector<StepItem> items;
   for (size_t i = 0; i < schedule.parts.size(); ++i) {
     const ScheduledPart& p = schedule.parts[i];
+    if (!items.empty() && items.back().id == p.id) {
+      ++items.back().parts;
+      continue;
+    }
     Request& r = requests.at(p.id);
     items.push_back({p.id, r.choice.get(), &r.prompt, i, 1, p.samples});
   }
@@ -202,9 +258,9 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
   counters.step_s += took;
   last_end = now_s();
   if (!error.empty()) return fail_step(schedule, error);
-  std::vector<int32_t> sampled;
+  std::vector<std::vector<Branch>> sampled;
   for (const StepItem& item : items)
-    if (item.samples) sampled.push_back(item.chosen.next.empty() ? 0 : item.chosen.next[0].token);
+    if (item.samples) sampled.push_back(item.chosen.next);
   scheduler.done(schedule, sampled);
   for (StepItem& item : items) tell(item);
 }
@@ -251,15 +307,15 @@ void Executor::Impl::finish_step(std::unique_lock<std::mutex>& lock) {
 
 // Requests that have ended since are passed over.
 void Executor::Impl::take_tokens(const Schedule& schedule, std::span<const int32_t> tokens) {
-  std::vector<int32_t> sampled;
+  std::vector<std::vector<Branch>> sampled;
   std::vector<StepItem> items;
   for (const ScheduledPart& p : schedule.parts) {
     if (!p.samples) continue;
     const int32_t token = tokens[sampled.size()];
-    sampled.push_back(std::max(token, 0));
+    sampled.push_back({{0, std::max(token, 0)}});
     const auto it = requests.find(p.id);
     if (it == requests.end()) continue;
-    StepItem item{p.id, it->second.choice.get(), &it->second.prompt};
+    StepItem item{p.id, it->second.choice.get(), &it->second.prompt, 0, 1, true};
     try {
       item.chosen = item.choice->take({&token, 1});
     } catch (const std::exception& e) {
@@ -273,26 +329,38 @@ void Executor::Impl::take_tokens(const Schedule& schedule, std::span<const int32
 
 void Executor::Impl::fail_step(const Schedule& schedule, const std::string& error) {
   log::error("a step with {} requests failed: {}", schedule.parts.size(), error);
-  for (const ScheduledPart& p : schedule.parts)
-    end(p.id, {.finish_reason = "error", .error = error});
+  scheduler.failed(schedule);
+  for (const ScheduledPart& p : schedule.parts) end(p.id, "error", error);
 }
 
 void Executor::Impl::tell(StepItem& item) {
-  if (!item.error.empty())
-    return end(item.id, {.finish_reason = "error", .error = std::move(item.error)});
-  for (OutputNews& news : item.chosen.news) {
-    Request& r = requests.at(item.id);
-    ExecutorEvent event{.id = item.id, .token = news.token, .logprobs = std::move(news.logprobs)};
-    counters.generated_tokens += event.token.has_value();
-    if (!std::exchange(r.begun, true)) {
-      event.prompt_logprobs = r.prompt.take_logprobs();
-      if (r.prompt.pools()) event.embedding = r.prompt.take_embedding();
-      event.reused_tokens = scheduler.reused(item.id);
-    }
-    event.finish_reason = std::move(news.finish_reason);
-    if (event.last()) return end(item.id, std::move(event));
-    delivery.post(r.callback, std::move(event));
+  if (!item.error.empty()) return end(item.id, "error", item.error);
+  if (!item.samples) return;
+  Request& r = requests.at(item.id);
+  for (OutputNews& news : item.chosen.news) tell(item.id, r, news);
+  if (!item.chosen.next.empty()) return;
+  // Outputs that nothing was found for (fewer beams than asked for).
+  end(item.id, "length");
+}
+
+void Executor::Impl::tell(uint64_t id, Request& r, OutputNews& news) {
+  if (r.ended[static_cast<size_t>(news.output)]) return;  // cancelled
+  ExecutorEvent event{
+      .id = id, .output = news.output, .token = news.token, .logprobs = std::move(news.logprobs)};
+  event.logits = std::move(news.logits);
+  counters.generated_tokens += event.token.has_value();
+  if (!std::exchange(r.begun, true)) {
+    event.prompt_logprobs = r.prompt.take_logprobs();
+    event.context_logits = r.prompt.take_logits();
+    if (r.prompt.pools()) event.embedding = r.prompt.take_embedding();
+    event.reused_tokens = scheduler.reused(id);
   }
+  event.finish_reason = std::move(news.finish_reason);
+  event.score = news.score;
+  if (event.last())
+    end_output(id, r, std::move(event));
+  else
+    delivery.post(r.callback, std::move(event));
 }
 
 Executor::Executor(Session& session, ExecutorOptions options)
@@ -305,20 +373,23 @@ Executor::~Executor() {
   }
   impl_->work.notify_all();
   impl_->stepper.join();
-  while (!impl_->requests.empty())
-    impl_->end(impl_->requests.begin()->first, {.finish_reason = "cancelled"});
+  while (!impl_->requests.empty()) impl_->end(impl_->requests.begin()->first, "cancelled");
 }
 
 uint64_t Executor::enqueue(ExecutorRequest request, ExecutorCallback callback) {
   return impl_->enqueue(std::move(request), std::move(callback));
 }
 
-void Executor::cancel(uint64_t id) {
+void Executor::cancel(uint64_t id) { cancel(id, -1); }
+
+void Executor::cancel(uint64_t id, int32_t output) {
   std::lock_guard lock(impl_->mutex);
   if (!impl_->requests.contains(id)) return;
-  impl_->cancelled.push_back(id);
+  impl_->cancelled.push_back({id, output});
   impl_->work.notify_one();
 }
+
+int64_t Executor::max_width() const { return impl_->scheduler.max_width(); }
 
 ExecutorResult Executor::await(uint64_t id) { return impl_->results.await(id); }
 
@@ -331,6 +402,14 @@ ExecutorStats Executor::stats() const {
   s.preemptions = now.preemptions;
   s.prompt_tokens = now.prompt_tokens;
   s.reused_tokens = now.reused_tokens;
+  s.kv_blocks_to_host = now.blocks_to_host;
+  s.kv_blocks_from_host = now.blocks_from_host;
+  const auto part = [](int64_t a, int64_t b) {
+    return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : 0.0;
+  };
+  s.kv_shared = part(now.blocks_unshared - now.blocks_used, now.blocks_unshared);
+  const int64_t slots = now.blocks_used * impl_->session.kv_block_size();
+  s.kv_waste = part(slots - now.tokens_held, slots);
   const BlockPool& pool = impl_->session.kv_pool();
   s.kv_blocks = pool.size();
   s.kv_blocks_cached = impl_->scheduler.prefixes().evictable();

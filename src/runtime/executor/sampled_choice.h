@@ -1,4 +1,5 @@
-// Tokens drawn one by one, as the request's parameters say.
+// Tokens drawn one by one, as the request's parameters say; several samples of one prompt beside
+// each other.
 #pragma once
 #include "runtime/executor/choice.h"
 #include "runtime/sampler.h"
@@ -7,19 +8,32 @@ namespace tokamak {
 
 class SampledChoice final : public Choice {
  public:
-  SampledChoice(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt);
+  SampledChoice(const ExecutorRequest& request, int64_t vocab_size);
 
   Chosen next(const LogitRows& logits) override;
   std::vector<DeviceRow> on_device() const override;
   Chosen take(std::span<const int32_t> tokens) override;
+  std::vector<int32_t> drop(int32_t output) override;
 
  private:
-  Chosen append(int32_t token, std::optional<TokenLogprobs> logprobs);
+  struct Sample {
+    int32_t output;
+    Sampler sampler;
+    std::optional<RowSampling> on_device;  // when the device can choose its tokens
+    double logprob = 0;                    // of its tokens together; when the best are wanted
+    std::vector<OutputNews> held = {};     // until it is known which are the best
+  };
+
+  bool chooses_best() const { return params_.best_of > params_.n; }
+  void append(Sample& s, OutputNews news, int32_t sequence, Chosen& chosen);
+  void give_best(Chosen& chosen);
 
   SamplingParams params_;
-  Sampler sampler_;
-  std::optional<RowSampling> on_device_;  // when the device can choose its tokens
-  int32_t made_ = 0;
+  bool wants_logits_;
+  std::vector<Sample> samples_;  // those that have not ended, in the order of the sequences
+  std::vector<Sample> ended_;    // when the best are wanted
+  bool one_sequence_ = true;     // the prompt's, from which all samples begin
+  int32_t made_ = 0;             // tokens of each
 };
 
 }  // namespace tokamak

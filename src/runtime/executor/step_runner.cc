@@ -9,7 +9,7 @@ namespace tokamak {
 
 void StepRunner::run(const Schedule& schedule, std::span<StepItem> items) {
   lay_out(schedule, items);
-  for (const auto& [from, to] : schedule.copies) session_.copy_kv_block(from, to);
+  for (const KvCopy& c : schedule.copies) session_.copy_kv_block(c);
   if (device_helps(items)) return run_on_device(schedule, items);
   bool pools = false;
   hidden_.alone = true;
@@ -101,7 +101,7 @@ void StepRunner::run_on_device(const Schedule& schedule, std::span<StepItem> ite
 }
 
 void StepRunner::start(const Schedule& schedule, std::span<const StepItem> items) {
-  for (const auto& [from, to] : schedule.copies) session_.copy_kv_block(from, to);
+  for (const KvCopy& c : schedule.copies) session_.copy_kv_block(c);
   device_parts_.clear();
   for (const StepItem& item : items) {
     const ScheduledPart& p = schedule.parts[item.first];

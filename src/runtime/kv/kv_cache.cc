@@ -37,12 +37,36 @@ void KvCache::grow(int32_t blocks) {
   blocks_ = blocks;
 }
 
-void KvCache::copy_block(int32_t from, int32_t to) {
-  TOKAMAK_ASSERT(from >= 0 && from < blocks_ && to >= 0 && to < blocks_);
-  for (const KvLayerView& v : views_)
-    for (std::byte* pool : {v.k, v.v})
-      backend_.copy_in(pool + to * block_bytes_, pool + from * block_bytes_,
-                       static_cast<size_t>(block_bytes_));
+// In host memory a block's layers lie side by side: K and V of each.
+int32_t KvCache::reserve_host(int64_t bytes) {
+  const int64_t one = block_bytes_ * 2 * static_cast<int64_t>(views_.size());
+  host_blocks_ = static_cast<int32_t>(std::min<int64_t>(bytes / one, int64_t{1} << 30));
+  if (bytes > 0 && host_blocks_ == 0)
+    fail("{} bytes of host memory hold no KV block: one of {} tokens has {} bytes", bytes,
+         block_size_, one);
+  host_ = {};
+  if (host_blocks_ > 0) host_ = backend_.allocate_shared(static_cast<size_t>(host_blocks_ * one));
+  return host_blocks_;
+}
+
+void KvCache::copy_block(const KvCopy& c) {
+  const int32_t from_end = c.kind == KvCopy::from_host ? host_blocks_ : blocks_;
+  const int32_t to_end = c.kind == KvCopy::to_host ? host_blocks_ : blocks_;
+  TOKAMAK_ASSERT(c.from >= 0 && c.from < from_end && c.to >= 0 && c.to < to_end);
+  const auto bytes = static_cast<size_t>(block_bytes_);
+  const int64_t host_block = c.kind == KvCopy::to_host ? c.to : c.from;
+  int64_t at = host_block * 2 * static_cast<int64_t>(views_.size()) * block_bytes_;
+  for (const KvLayerView& v : views_) {
+    for (std::byte* pool : {v.k, v.v}) {
+      if (c.kind == KvCopy::within)
+        backend_.copy_in(pool + c.to * block_bytes_, pool + c.from * block_bytes_, bytes);
+      else if (c.kind == KvCopy::to_host)
+        backend_.copy_out(host_.get() + at, pool + c.from * block_bytes_, bytes);
+      else
+        backend_.copy_in(pool + c.to * block_bytes_, host_.get() + at, bytes);
+      at += block_bytes_;
+    }
+  }
 }
 
 }  // namespace tokamak

@@ -4,6 +4,7 @@
 
 #include "backend/backend.h"
 #include "engine/plan.h"
+#include "runtime/kv/kv_copy.h"
 
 namespace tokamak {
 
@@ -15,8 +16,10 @@ class KvCache {
   int64_t bytes() const { return block_bytes_ * blocks_ * 2 * int64_t(views_.size()); }
   // More blocks: content is kept. Error when the memory is not there.
   void grow(int32_t blocks);
-  // Content of one block to another, in every layer.
-  void copy_block(int32_t from, int32_t to);
+  // Room in host memory for blocks that leave the cache; returns for how many.
+  int32_t reserve_host(int64_t bytes);
+  // Content of one block to another, in every layer; within the cache or to and from the host's.
+  void copy_block(const KvCopy& copy);
   KvView view() const { return {dtype_, block_size_, views_}; }
 
  private:
@@ -24,7 +27,8 @@ class KvCache {
   DType dtype_;
   int32_t block_size_, blocks_ = 0;
   int64_t block_bytes_;  // of K (and of V) of one layer
-  Backend::Buffer buffer_;
+  Backend::Buffer buffer_, host_;
+  int32_t host_blocks_ = 0;
   std::vector<KvLayerView> views_;
 };
 

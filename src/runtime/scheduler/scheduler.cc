@@ -3,35 +3,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "runtime/scheduler/entry.h"
 
 namespace tokamak {
-
-struct Scheduler::Entry {
-  Entry(RequestId id, SchedulerRequest r, BlockPool& pool, int32_t block_size)
-      : id(id), request(std::move(r)), tokens(request.prompt), table(pool, block_size) {
-    tokens.reserve(tokens.size() +
-                   static_cast<size_t>(std::min<int64_t>(request.max_tokens, 1024)));
-  }
-  int32_t length() const { return static_cast<int32_t>(tokens.size()); }
-  int64_t made() const { return length() - static_cast<int64_t>(request.prompt.size()); }
-  // What is left to compute before the next token can be chosen.
-  int32_t left() const { return length() - computed; }
-  bool decodes() const { return left() == 1 && computed > 0; }
-  bool complete() const { return made() >= request.max_tokens; }
-
-  const RequestId id;
-  const SchedulerRequest request;
-  std::vector<int32_t> tokens;  // prompt and output
-  int32_t to_come = 0;          // of them, at the end
-  int32_t row = 0;              // of the last step's choices, that the last one comes from
-  int32_t computed = 0;         // of them, in the KV cache
-  int32_t shared = 0;           // full blocks that the tree knows
-  int32_t reused = 0;           // tokens that it had when this started
-  bool runs = false;            // in running_, not in waiting_
-  BlockTable table;
-};
-
 namespace {
+
+constexpr uint64_t kMeasureEvery = 8;  // steps
 
 constexpr auto kFirst = [](const auto* a, const auto* b) {
   if (a->request.priority != b->request.priority) return a->request.priority > b->request.priority;
@@ -46,31 +23,45 @@ void insert_in_order(Queue& q, Entry* e) {
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool)
-    : options_(options), pool_(pool), tree_(pool, options.block_size) {
+    : options_(options), pool_(pool), tree_(pool, options.block_size, options.host_blocks) {
   if (options.max_num_tokens < 1 || options.max_batch_size < 1)
     fail("max_num_tokens {} and max_batch_size {} must be at least 1", options.max_num_tokens,
          options.max_batch_size);
 }
 Scheduler::~Scheduler() = default;
 
-// Blocks for all that a request may become: its last token never enters the cache.
+// What a request leaves in the tree when prefixes are not shared is for itself alone.
+PrefixScope Scheduler::scope_of(const Entry& e) const {
+  return {e.request.cache_salt, options_.reuse_prefixes ? 0 : e.id};
+}
+
+// Blocks for all that a request may become: its last tokens never enter the cache, and its
+// sequences share the full blocks of its prompt.
 int32_t Scheduler::blocks_for_all(const Entry& e) const {
-  const int64_t tokens = static_cast<int64_t>(e.request.prompt.size()) + e.request.max_tokens - 1;
-  return static_cast<int32_t>((tokens + options_.block_size - 1) / options_.block_size);
+  const auto prompt = static_cast<int64_t>(e.request.prompt.size());
+  const int64_t tokens = prompt + e.request.max_tokens - 1;
+  const int64_t all = (tokens + options_.block_size - 1) / options_.block_size;
+  const int64_t shared = e.request.width > 1 ? prompt / options_.block_size : 0;
+  return static_cast<int32_t>(
+      std::min<int64_t>(shared + e.request.width * (all - shared), int64_t{1} << 30));
 }
 
 RequestId Scheduler::add(SchedulerRequest request) {
   if (request.prompt.empty()) fail("a request has no tokens");
   if (request.max_tokens < 1)
     fail("a request asks for {} tokens, expected at least 1", request.max_tokens);
+  if (request.width < 1 || request.width > max_width())
+    fail("a request of {} sequences does not fit into a step of {} (max_batch_size)", request.width,
+         max_width());
   if (options_.max_queue_size > 0 &&
       static_cast<int64_t>(waiting_.size()) >= options_.max_queue_size)
     fail("the queue is full: {} requests wait (max_queue_size)", waiting_.size());
   auto e = std::make_unique<Entry>(next_id_, std::move(request), pool_, options_.block_size);
   if (blocks_for_all(*e) > pool_.size())
-    fail("a request of {} + {} tokens needs {} KV blocks of {} tokens, the cache has {}",
-         e->request.prompt.size(), e->request.max_tokens, blocks_for_all(*e), options_.block_size,
-         pool_.size());
+    fail("a request of {} + {} tokens{} needs {} KV blocks of {} tokens, the cache has {}",
+         e->request.prompt.size(), e->request.max_tokens,
+         e->request.width > 1 ? fmt::format(" in {} sequences", e->request.width) : std::string(),
+         blocks_for_all(*e), options_.block_size, pool_.size());
   insert_in_order(waiting_, e.get());
   entries_[next_id_] = std::move(e);
   return next_id_++;
@@ -81,47 +72,66 @@ void Scheduler::remove(RequestId id) {
   if (it == entries_.end()) return;
   std::erase(waiting_, it->second.get());
   std::erase(running_, it->second.get());
+  const bool own = !options_.reuse_prefixes && it->second->gave_way;
   entries_.erase(it);
+  if (own) tree_.forget(id);
+}
+
+std::span<const int32_t> Scheduler::output(RequestId id, int32_t sequence) const {
+  const Entry& e = *entries_.at(id);
+  const Sequence& s = e.sequences.at(static_cast<size_t>(sequence));
+  const size_t prompt = e.request.prompt.size();
+  return std::span(s.tokens).subspan(prompt,
+                                     s.tokens.size() - prompt - static_cast<size_t>(s.to_come));
 }
 
 bool Scheduler::finished(RequestId id) const {
   const Entry& e = *entries_.at(id);
-  return e.made() - e.to_come >= e.request.max_tokens;
+  return e.made() - e.to_come() >= e.request.max_tokens;
 }
 
-std::span<const int32_t> Scheduler::output(RequestId id) const {
-  const Entry& e = *entries_.at(id);
-  const size_t prompt = e.request.prompt.size();
-  return std::span(e.tokens).subspan(prompt, e.tokens.size() - prompt - e.to_come);
+int32_t Scheduler::sequences(RequestId id) const {
+  return static_cast<int32_t>(entries_.at(id)->sequences.size());
 }
 
 bool Scheduler::make_room(int32_t blocks) {
   const int32_t missing = blocks - pool_.free_blocks();
-  return missing <= 0 || tree_.evict(missing) >= missing;
+  return missing <= 0 || tree_.evict(missing, step_.copies) >= missing;
 }
 
-// Room for so many more tokens of a running request. When there is none, the last of the running
-// gives way, which may be this one: false then.
-bool Scheduler::extend(Entry& e, int32_t tokens) {
-  while (!make_room(e.table.blocks_for(tokens))) {
+// Room for so many more tokens of a running sequence. When there is none, the last of the running
+// requests gives way, which may be this one: false then.
+bool Scheduler::extend(Entry& e, Sequence& s, int32_t tokens) {
+  while (!make_room(s.table.blocks_for(tokens))) {
     Entry& last = *running_.back();
     const bool self = &last == &e;
     give_way(last);
     if (self) return false;
   }
   BlockTable::Copy copy;
-  const bool room = e.table.append(tokens, &copy);
+  const bool room = s.table.append(tokens, &copy);
   TOKAMAK_ASSERT(room);
-  if (copy.from >= 0) step_.copies.push_back({copy.from, copy.to});
+  if (copy.from >= 0) step_.copies.push_back({KvCopy::within, copy.from, copy.to});
   return true;
 }
 
-// Its blocks go; those that the tree knows may still be there when it comes back.
+// A token more for all sequences.
+bool Scheduler::extend_all(Entry& e) {
+  return std::ranges::all_of(e.sequences, [&](Sequence& s) { return extend(e, s, 1); });
+}
+
+// Its blocks go to the tree, from where others push them to host memory, or out; what is there when
+// it comes back need not be computed again.
 void Scheduler::give_way(Entry& e) {
   std::erase_if(step_.parts, [&](const ScheduledPart& p) {
     if (p.id == e.id) budget_ += static_cast<int64_t>(p.tokens.size());
     return p.id == e.id;
   });
+  for (Sequence& s : e.sequences) {
+    s.known = std::max(s.known, s.computed);
+    share(e, s, s.computed);
+  }
+  e.gave_way = true;
   stop(e);
   std::erase(running_, &e);
   insert_in_order(waiting_, &e);
@@ -129,9 +139,21 @@ void Scheduler::give_way(Entry& e) {
   ++stats_.preemptions;
 }
 
+// Its full blocks among the first so many tokens, which are computed and known.
+void Scheduler::share(Entry& e, Sequence& s, int32_t tokens) {
+  const int32_t full = tokens / options_.block_size;
+  if (full <= s.shared) return;
+  s.shared = full;
+  const auto blocks = tree_.insert(s.tokens, s.table.blocks().first(static_cast<size_t>(full)),
+                                   scope_of(e), e.request.priority);
+  for (size_t b = 0; b < blocks.size(); ++b) s.table.replace(b, blocks[b]);
+}
+
 void Scheduler::stop(Entry& e) {
-  e.table.clear();
-  e.computed = e.shared = 0;
+  for (Sequence& s : e.sequences) {
+    s.table.clear();
+    s.computed = s.shared = 0;
+  }
   e.runs = false;
 }
 
@@ -141,15 +163,17 @@ void Scheduler::expire(double now) {
   for (const RequestId id : step_.expired) remove(id);
 }
 
-void Scheduler::add_part(Entry& e, int32_t count) {
-  const bool last = count == e.left();
-  step_.parts.push_back({e.id,
-                         e.computed,
-                         std::span(e.tokens).subspan(e.computed, count),
-                         {},
-                         last,
-                         last && e.to_come > 0 ? e.row : -1,
-                         static_cast<int32_t>(e.made())});
+void Scheduler::add_part(Entry& e, Sequence& s, int32_t count) {
+  const bool last = count == s.left();
+  ScheduledPart& p = step_.parts.emplace_back();
+  p.id = e.id;
+  p.sequence = static_cast<int32_t>(&s - e.sequences.data());
+  p.begin = s.computed;
+  p.tokens =
+      std::span(s.tokens).subspan(static_cast<size_t>(s.computed), static_cast<size_t>(count));
+  p.samples = last;
+  p.from_row = last && s.to_come > 0 ? e.row : -1;
+  p.made = static_cast<int32_t>(e.made());
   budget_ -= count;
 }
 
@@ -160,17 +184,20 @@ Schedule Scheduler::next(double now) {
   run_decodes();
   run_prompts();
   admit();
-  for (ScheduledPart& p : step_.parts) p.blocks = entries_.at(p.id)->table.blocks();
+  for (ScheduledPart& p : step_.parts)
+    p.blocks = entries_.at(p.id)->sequences[static_cast<size_t>(p.sequence)].table.blocks();
+  if (steps_++ % kMeasureEvery == 0) measure();
   return std::move(step_);
 }
 
 void Scheduler::run_decodes() {
   const Queue order = running_;
   for (Entry* e : order) {
-    if (budget_ == 0) return;
-    // It may have given way to one ahead, or only wait for its last token.
-    if (!e->runs || !e->decodes() || e->complete()) continue;
-    if (extend(*e, 1)) add_part(*e, 1);
+    // It may have given way to one ahead, or only wait for what comes of a step.
+    if (!e->runs || !e->decodes() || e->complete() || e->branches) continue;
+    if (budget_ < static_cast<int64_t>(e->sequences.size())) return;
+    if (!extend_all(*e)) continue;
+    for (Sequence& s : e->sequences) add_part(*e, s, 1);
   }
 }
 
@@ -186,50 +213,61 @@ void Scheduler::run_prompts() {
     if (!e->decodes()) prompts.push_back(e);
   for (size_t i = 0; i < prompts.size() && budget_ > 0; ++i) {
     Entry* e = prompts[i];
-    if (!e->runs) continue;
+    if (!e->runs || e->branches) continue;
+    Sequence& s = e->next();
+    if (s.computed == 0) start(*e, s);
     const auto count = static_cast<int32_t>(
-        std::min<int64_t>(e->left(), share_of(static_cast<int64_t>(prompts.size() - i))));
-    if (extend(*e, count)) add_part(*e, count);
+        std::min<int64_t>(e->left(s), share_of(static_cast<int64_t>(prompts.size() - i))));
+    if (extend(*e, s, count)) add_part(*e, s, count);
   }
 }
 
 // Takes over the blocks of a known prefix. At least one token is left to compute.
-void Scheduler::start(Entry& e) {
-  TOKAMAK_ASSERT(e.computed == 0 && e.table.tokens() == 0);
-  if (!options_.reuse_prefixes || e.request.whole_prompt) return;
-  const auto most = std::span(e.tokens).first(e.tokens.size() - 1);
-  const std::vector<int32_t> blocks = tree_.match(most, e.request.cache_salt);
-  e.table.adopt(blocks);
-  e.shared = static_cast<int32_t>(blocks.size());
-  e.computed = e.shared * options_.block_size;
-  e.reused = e.computed;
+void Scheduler::start(Entry& e, Sequence& s) {
+  TOKAMAK_ASSERT(s.computed == 0 && s.table.tokens() == 0);
+  if (!options_.reuse_prefixes && !e.gave_way) return;
+  size_t most = s.tokens.size() - (e.sequences.size() > 1 ? 2 : 1);
+  // What is to be learned of a prompt comes from computing it, once.
+  if (e.request.whole_prompt && e.sequences.size() == 1)
+    most = std::min(most, static_cast<size_t>(s.known));
+  const std::vector<int32_t> blocks =
+      tree_.match(std::span(s.tokens).first(most), scope_of(e), step_.copies);
+  s.table.adopt(blocks);
+  s.shared = static_cast<int32_t>(blocks.size());
+  s.computed = s.shared * options_.block_size;
 }
 
 void Scheduler::admit() {
-  int64_t promised = 0;
-  for (const Entry* e : running_) promised += blocks_for_all(*e);
-  while (!waiting_.empty() && budget_ > 0 &&
-         static_cast<int64_t>(running_.size()) < options_.max_batch_size) {
+  int64_t promised = 0, width = 0;
+  for (const Entry* e : running_) {
+    promised += blocks_for_all(*e);
+    width += e->request.width;
+  }
+  while (!waiting_.empty() && budget_ > 0) {
     Entry& e = *waiting_.front();
+    if (e.to_come() > 0 || e.branches) return;  // it gave way while its step was under way
+    if (width + e.request.width > options_.max_batch_size) return;
     if (std::ranges::find(step_.preempted, e.id) != step_.preempted.end()) return;
-    if (e.to_come > 0) return;  // it gave way while its step was under way
     if (options_.capacity == CapacityPolicy::guaranteed_no_evict &&
         promised + blocks_for_all(e) > pool_.size())
       return;
-    start(e);
-    const auto prompts = std::min(static_cast<int64_t>(waiting_.size()),
-                                  options_.max_batch_size - static_cast<int64_t>(running_.size()));
-    const auto count = static_cast<int32_t>(std::min<int64_t>(e.left(), share_of(prompts)));
-    if (!make_room(e.table.blocks_for(count))) return stop(e);  // it waits for those that run
+    Sequence& s = e.sequences[0];
+    start(e, s);
+    e.reused = s.computed;
+    const auto prompts =
+        std::min(static_cast<int64_t>(waiting_.size()), options_.max_batch_size - width);
+    const auto count = static_cast<int32_t>(std::min<int64_t>(e.left(s), share_of(prompts)));
+    if (!make_room(s.table.blocks_for(count))) return stop(e);  // it waits for those that run
     e.runs = true;
     promised += blocks_for_all(e);
-    stats_.reused_tokens += e.computed;
-    stats_.prompt_tokens += e.length();
+    width += e.request.width;
+    stats_.reused_tokens += s.computed;
+    stats_.prompt_tokens += s.length();
     waiting_.erase(waiting_.begin());
     insert_in_order(running_, &e);
-    const bool room = extend(e, count);
+    const bool room = extend(e, s, count);
     TOKAMAK_ASSERT(room);
-    add_part(e, count);
+    add_part(e, s, count);
   }
 }
 
@@ -237,17 +275,21 @@ void Scheduler::admit() {
 void Scheduler::advance(const Schedule& schedule) {
   int32_t row = 0;
   for (const ScheduledPart& p : schedule.parts) {
-    const auto it = entries_.find(p.id);
-    if (it != entries_.end()) {
-      Entry& e = *it->second;
-      e.computed = p.begin + static_cast<int32_t>(p.tokens.size());
-      if (p.samples) {
-        e.tokens.push_back(kTokenToCome);
-        ++e.to_come;
-        e.row = row;
-      }
-    }
+    const int32_t here = row;
     row += p.samples;
+    const auto it = entries_.find(p.id);
+    if (it == entries_.end()) continue;
+    Entry& e = *it->second;
+    Sequence& s = e.sequences[static_cast<size_t>(p.sequence)];
+    s.computed = p.begin + static_cast<int32_t>(p.tokens.size());
+    if (!p.samples) continue;
+    if (e.request.width > 1) {
+      e.branches = true;
+      continue;
+    }
+    s.tokens.push_back(kTokenToCome);
+    ++s.to_come;
+    e.row = here;
   }
 }
 
@@ -257,30 +299,85 @@ void Scheduler::launched(Schedule& schedule) {
   schedule.launched = true;
 }
 
-void Scheduler::done(const Schedule& schedule, std::span<const int32_t> sampled) {
+void Scheduler::done(const Schedule& schedule, std::span<const std::vector<Branch>> sampled) {
   if (!schedule.launched) advance(schedule);
   size_t next = 0;
-  for (const ScheduledPart& p : schedule.parts) {
-    const int32_t token = p.samples ? sampled[next++] : 0;
+  for (size_t i = 0; i < schedule.parts.size(); ++i) {
+    const ScheduledPart& p = schedule.parts[i];
+    const bool last = i + 1 == schedule.parts.size() || schedule.parts[i + 1].id != p.id;
+    const std::vector<Branch>* branches = p.samples && last ? &sampled[next++] : nullptr;
     const auto it = entries_.find(p.id);
     if (it == entries_.end()) continue;  // removed while the step ran
     Entry& e = *it->second;
-    if (p.samples) {
-      e.tokens[e.tokens.size() - static_cast<size_t>(e.to_come)] = token;
-      --e.to_come;
-    }
-    if (e.runs) share(e, p.begin + static_cast<int32_t>(p.tokens.size()));
+    Sequence& s = e.sequences[static_cast<size_t>(p.sequence)];
+    if (e.request.width == 1 && p.samples) take(s, *branches);
+    if (e.runs && (options_.reuse_prefixes || (e.gave_way && e.sequences.size() > 1)))
+      share(e, s, p.begin + static_cast<int32_t>(p.tokens.size()));
+    if (e.request.width > 1 && branches) branch(e, *branches);
   }
   TOKAMAK_ASSERT(next == sampled.size());
 }
 
-// Its full blocks among the first so many tokens, which are computed and known.
-void Scheduler::share(Entry& e, int32_t tokens) {
-  if (!options_.reuse_prefixes || tokens / options_.block_size <= e.shared) return;
-  e.shared = tokens / options_.block_size;
-  const auto blocks = tree_.insert(e.tokens, e.table.blocks().first(static_cast<size_t>(e.shared)),
-                                   e.request.cache_salt, e.request.priority);
-  for (size_t b = 0; b < blocks.size(); ++b) e.table.replace(b, blocks[b]);
+// The token to come has come.
+void Scheduler::take(Sequence& s, std::span<const Branch> branches) {
+  s.tokens[s.tokens.size() - static_cast<size_t>(s.to_come)] =
+      branches.empty() ? 0 : branches[0].token;
+  --s.to_come;
+}
+
+// The last branch of a sequence takes it over, the others share its blocks.
+void Scheduler::branch(Entry& e, std::span<const Branch> branches) {
+  TOKAMAK_ASSERT(branches.size() <= static_cast<size_t>(e.request.width));
+  e.branches = false;
+  if (branches.empty()) return;  // the caller removes it
+  std::vector<int32_t> uses(e.sequences.size());
+  for (const Branch& b : branches) ++uses.at(static_cast<size_t>(b.parent));
+  std::vector<Sequence> now;
+  now.reserve(branches.size());
+  for (const Branch& b : branches) {
+    Sequence& from = e.sequences[static_cast<size_t>(b.parent)];
+    if (--uses[static_cast<size_t>(b.parent)] == 0) {
+      now.push_back(std::move(from));
+    } else {
+      Sequence& copy = now.emplace_back(from.tokens, from.table.fork());
+      copy.computed = from.computed;
+      copy.shared = from.shared;
+      copy.known = from.known;
+    }
+    if (b.token >= 0) now.back().tokens.push_back(b.token);
+  }
+  e.sequences = std::move(now);
+}
+
+void Scheduler::keep(RequestId id, std::span<const int32_t> sequences) {
+  std::vector<Branch> branches;
+  for (const int32_t s : sequences) branches.push_back({s, -1});
+  const auto it = entries_.find(id);
+  if (it != entries_.end() && !branches.empty()) branch(*it->second, branches);
+}
+
+void Scheduler::failed(const Schedule& schedule) {
+  if (schedule.copies.empty()) return;
+  tree_.clear();
+  for (const auto& [id, e] : entries_)
+    for (Sequence& s : e->sequences) s.shared = 0;
+}
+
+// Each block counts once, however many use it.
+void Scheduler::measure() {
+  seen_.resize(static_cast<size_t>(pool_.size()), 0);
+  for (const Entry* e : running_) {
+    for (const Sequence& s : e->sequences) {
+      const std::span<const int32_t> blocks = s.table.blocks();
+      stats_.blocks_unshared += static_cast<int64_t>(blocks.size());
+      for (size_t i = 0; i < blocks.size(); ++i) {
+        if (std::exchange(seen_[static_cast<size_t>(blocks[i])], steps_) == steps_) continue;
+        ++stats_.blocks_used;
+        stats_.tokens_held += std::min<int64_t>(
+            options_.block_size, s.table.tokens() - static_cast<int64_t>(i) * options_.block_size);
+      }
+    }
+  }
 }
 
 int32_t Scheduler::reused(RequestId id) const {
@@ -292,6 +389,8 @@ SchedulerStats Scheduler::stats() const {
   SchedulerStats s = stats_;
   s.waiting = static_cast<int64_t>(waiting_.size());
   s.running = static_cast<int64_t>(running_.size());
+  s.blocks_to_host = tree_.blocks_to_host();
+  s.blocks_from_host = tree_.blocks_from_host();
   return s;
 }
 

@@ -3,6 +3,7 @@
 // then prompts in chunks, under max_num_tokens and max_batch_size: in-flight batching (OSDI '22,
 // "Orca") with chunked prefill (arXiv 2308.16369).
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -32,6 +33,7 @@ struct SchedulerOptions {
   CapacityPolicy capacity = CapacityPolicy::guaranteed_no_evict;
   ChunkPolicy chunks = ChunkPolicy::first_come_first_served;
   bool reuse_prefixes = true;
+  int32_t host_blocks = 0;  // KV blocks in host memory: where those that give way go
 };
 
 using RequestId = uint64_t;
@@ -43,15 +45,26 @@ struct SchedulerRequest {
   uint64_t cache_salt = 0;         // blocks are shared among equal salts alone
   std::optional<double> deadline;  // on the caller's clock
   bool whole_prompt = false;       // nothing of it is taken from the prefix tree
+  int32_t width = 1;               // sequences that its prompt may become, at most
+};
+
+// One of a request's sequences that goes on: the history of the present sequence `parent`, and one
+// token more. Sequences that come from one share its KV blocks; the partly filled last one is
+// copied when they write to it.
+struct Branch {
+  int32_t parent = 0;
+  int32_t token = 0;
 };
 
 // In place of a token that a step under way will choose.
 inline constexpr int32_t kTokenToCome = -1;
 
-// A request's part of a step: tokens[begin, begin + count) of its prompt and output. The last part
-// of what is there gives a new token.
+// A part of a step: tokens[begin, begin + count) of one sequence of a request. When all of a
+// request's sequences have come to their end, they get new tokens, all in the same step: its parts
+// stand side by side then, in order.
 struct ScheduledPart {
   RequestId id = 0;
+  int32_t sequence = 0;
   int32_t begin = 0;
   std::span<const int32_t> tokens;  // count of them; the last may be one to come
   std::span<const int32_t> blocks;  // for begin + count tokens
@@ -63,10 +76,7 @@ struct ScheduledPart {
 
 struct Schedule {
   std::vector<ScheduledPart> parts;  // empty: nothing can run now. Valid until the next change
-  struct Copy {
-    int32_t from, to;  // KV blocks to copy before the step
-  };
-  std::vector<Copy> copies;
+  std::vector<KvCopy> copies;        // before the step, in this order
   std::vector<RequestId> expired;    // deadline passed: they are gone
   std::vector<RequestId> preempted;  // gave way; they wait and go on later by themselves
   bool launched = false;             // launched() knows of it
@@ -75,6 +85,10 @@ struct Schedule {
 struct SchedulerStats {
   int64_t waiting = 0, running = 0;
   int64_t preemptions = 0, reused_tokens = 0, prompt_tokens = 0;  // since the start
+  int64_t blocks_to_host = 0, blocks_from_host = 0;
+  // Sums over (every eighth of the) steps: blocks that the running sequences would need if they
+  // shared none, blocks that they use, and tokens in these.
+  int64_t blocks_unshared = 0, blocks_used = 0, tokens_held = 0;
 };
 
 class Scheduler {
@@ -90,37 +104,50 @@ class Scheduler {
   // The step is under way and will be done: the next one may be asked for before it is. Only one
   // may be under way then, and steps must run in order, each after all that the one before wrote.
   void launched(Schedule& schedule);
-  // The step has run: what it computed may be shared. `sampled`: the tokens of the parts with
-  // `samples`, in their order.
-  void done(const Schedule& schedule, std::span<const int32_t> sampled);
+  // The step has run: what it computed may be shared. `sampled`: what becomes of the sequences of
+  // each request whose parts have `samples`, in their order. None: the caller will remove it.
+  void done(const Schedule& schedule, std::span<const std::vector<Branch>> sampled);
+  // The step failed: what its copies were to bring is not known. Its requests are to be removed.
+  void failed(const Schedule& schedule);
+  // While no step is under way: only these of its sequences go on.
+  void keep(RequestId id, std::span<const int32_t> sequences);
   // A request made all its tokens; those to come do not count.
   bool finished(RequestId id) const;
-  std::span<const int32_t> output(RequestId id) const;
+  std::span<const int32_t> output(RequestId id, int32_t sequence = 0) const;
+  int32_t sequences(RequestId id) const;
   // Tokens of its prompt that the prefix tree had when it last started.
   int32_t reused(RequestId id) const;
 
   SchedulerStats stats() const;
+  // Sequences that a request may have at most.
+  int64_t max_width() const { return std::min(options_.max_batch_size, options_.max_num_tokens); }
   PrefixTree& prefixes() { return tree_; }
   const PrefixTree& prefixes() const { return tree_; }
 
  private:
+  struct Sequence;
   struct Entry;
   using Queue = std::vector<Entry*>;
 
+  PrefixScope scope_of(const Entry& e) const;
   int32_t blocks_for_all(const Entry& e) const;
   bool make_room(int32_t blocks);
-  void start(Entry& e);
+  void start(Entry& e, Sequence& s);
   void stop(Entry& e);
-  bool extend(Entry& e, int32_t tokens);
+  bool extend(Entry& e, Sequence& s, int32_t tokens);
+  bool extend_all(Entry& e);
+  void share(Entry& e, Sequence& s, int32_t tokens);
+  static void take(Sequence& s, std::span<const Branch> branches);
+  void branch(Entry& e, std::span<const Branch> branches);
   void give_way(Entry& e);
   void expire(double now);
   void run_decodes();
   int64_t share_of(int64_t prompts) const;
   void run_prompts();
   void admit();
-  void add_part(Entry& e, int32_t count);
+  void add_part(Entry& e, Sequence& s, int32_t count);
+  void measure();
   void advance(const Schedule& schedule);
-  void share(Entry& e, int32_t tokens);
 
   SchedulerOptions options_;
   BlockPool& pool_;
@@ -131,6 +158,8 @@ class Scheduler {
   SchedulerStats stats_;
   Schedule step_;       // that next() makes
   int64_t budget_ = 0;  // tokens that it has left
+  uint64_t steps_ = 0;
+  std::vector<uint64_t> seen_;  // per block: the step that last counted it
 };
 
 }  // namespace tokamak
