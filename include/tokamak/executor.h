@@ -48,6 +48,7 @@ struct ExecutorRequest {
   SamplingParams params;                 // stop strings are the caller's: it cancels
   int32_t priority = 0;                  // higher ones start first and give way last
   uint64_t cache_salt = 0;               // KV blocks are shared among equal salts alone
+  int32_t lora = -1;                     // of LLM::load_lora(); -1: none
   std::optional<double> timeout_s = {};  // from enqueue() on
   // >= 0: log-probabilities of the prompt's tokens and of so many best ones. All of the prompt is
   // computed then, whatever the cache knows of it.
@@ -135,6 +136,10 @@ class Executor {
   ExecutorStats stats() const;
   // Sequences that one request may have: n, best_of, beam_width.
   int64_t max_width() const;
+  // Calls it while no step runs, and waits for that: to load adapters. What it throws comes here.
+  void between_steps(const std::function<void()>& f);
+  // No more requests with it; it goes when the last one has ended. Error when there is none.
+  void unload_lora(int32_t lora);
 
  private:
   struct Impl;

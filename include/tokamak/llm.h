@@ -46,7 +46,17 @@ struct LLMOptions {
   int tokens_per_block = 0;  // of the KV cache's blocks; 0: 32
   // Called with a table of what will be allocated on a GPU, before it is.
   std::function<void(const std::string& table)> on_memory_plan;
-  std::filesystem::path cache_dir;  // empty: $XDG_CACHE_HOME/tokamak
+  // LoRA adapters: the largest rank that load_lora() takes; 0: as the engine was built (none).
+  int64_t max_lora_rank = 0;
+  int64_t max_loras = 8;                         // loaded at a time
+  std::vector<std::string> lora_target_modules;  // q_proj, …; empty: all that take adapters
+  // Speculative decoding: none, ngram (what followed the same tokens before) or draft_model (a
+  // smaller model of the same vocabulary). Outputs are those without it.
+  std::string speculative_mode = "none";
+  std::filesystem::path draft_model;                     // at any stage
+  int64_t max_draft_len = 0;                             // tokens guessed at a time; 0: 5
+  int64_t prompt_lookup_max = 4, prompt_lookup_min = 2;  // ngram: tokens that must be the same
+  std::filesystem::path cache_dir;                       // empty: $XDG_CACHE_HOME/tokamak
   std::string debug_tensors;        // glob over value names, kept as debug outputs and …
   std::filesystem::path debug_dir;  // … written as DIR/step{N}/NAME.npy
 };
@@ -56,17 +66,19 @@ struct Request {
   std::vector<int32_t> tokens;  // ids as they are (used when not empty)
   SamplingParams params;
   bool return_logits = false;  // of every generated position
+  int32_t lora = -1;           // of load_lora(); -1: none
 };
 
 struct Completion {
   std::vector<int32_t> prompt_tokens, tokens;
   std::string text;
-  std::string finish_reason;               // "stop", "length"
-  std::vector<std::vector<float>> logits;  // [tokens][vocab] when asked for
-  std::vector<TokenLogprobs> logprobs;     // [tokens] when params.logprobs >= 0
-  double score = 0;                        // of a beam, or of the best of several
-  double first_token_s = 0;                // request → first token
-  double total_s = 0;                      // request → last token
+  std::string finish_reason;                            // "stop", "length"
+  std::vector<std::vector<float>> logits;               // [tokens][vocab] when asked for
+  std::vector<TokenLogprobs> logprobs;                  // [tokens] when params.logprobs >= 0
+  double score = 0;                                     // of a beam, or of the best of several
+  double first_token_s = 0;                             // request → first token
+  double total_s = 0;                                   // request → last token
+  int64_t draft_tokens = 0, accepted_draft_tokens = 0;  // with speculative decoding
 };
 
 // Called with the index of the completion and the text that has become certain; false cancels it.
@@ -83,7 +95,14 @@ class LLM {
                                    const StreamCallback& stream = {});
   // Logits of every position of a prompt: [tokens][vocab], row by row to the callback.
   void score(std::span<const int32_t> tokens,
-             const std::function<void(int64_t position, std::span<const float> logits)>& row);
+             const std::function<void(int64_t position, std::span<const float> logits)>& row,
+             int32_t lora = -1);
+
+  // An adapter as PEFT writes it (adapter_config.json, adapter_model.safetensors). Its number for
+  // requests, until it is unloaded. Not while something runs. Error: what it holds is not plain
+  // LoRA of the model's linears, its rank is too large, or max_loras are loaded.
+  int32_t load_lora(const std::filesystem::path& directory);
+  void unload_lora(int32_t lora);
 
   // For SamplingParams::guide; compiled for this model's vocabulary, and kept for equal ones.
   std::shared_ptr<const Guide> guide(const GuideSpec& spec) const;

@@ -8,10 +8,12 @@
 #include "backend/cuda_plugin.h"
 #include "base/log.h"
 #include "engine/kv_layout.h"
+#include "engine/lora_plan.h"
 #include "formats/atomic_output.h"
 #include "formats/checkpoint.h"
 #include "models/checkpoint_weights.h"
 #include "models/decoder.h"
+#include "ops/lora.h"
 #include "tokamak/version.h"
 
 namespace tokamak {
@@ -65,6 +67,10 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   if (config.mapping.world_size() != 1)
     fail("'{}' is split for {} ranks; this backend runs one (convert with --tp_size 1 --pp_size 1)",
          options.checkpoint_dir.string(), config.mapping.world_size());
+  parse_lora_targets(options.lora_target_modules);  // refused before any work
+  if (options.max_lora_rank < 0 || options.max_lora_rank > kMostLoraRank)
+    fail("--max_lora_rank is {}, expected 1 to {} (0: no adapters)", options.max_lora_rank,
+         kMostLoraRank);
   CompileOptions compile;
   compile.limits = make_limits(options, config, backend);
   compile.kv_dtype = kv_dtype(options, config);
@@ -92,6 +98,8 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   engine.debug_tensors = compile.debug_tensors;
   engine.activation_bits = compile.activation_bits;
   engine.deterministic = compile.deterministic;
+  engine.max_lora_rank = options.max_lora_rank;
+  engine.lora_target_modules = options.lora_target_modules;
   engine.device = backend.properties().name;
   engine.isa = backend.properties().isa;
   write_file(directory.path() / "config.json", engine.to_json().dump(2) + "\n");

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "compile/compile.h"
@@ -19,6 +20,8 @@ struct BuildOptions {
   bool tuning = true;
   // Of linears: auto, 8, 16, or the kinds of linear that get 8 (engine/numerics.h).
   std::string activation_bits = "auto";
+  int64_t max_lora_rank = 0;                     // of adapters that the engine takes; 0: none
+  std::vector<std::string> lora_target_modules;  // empty: all that take adapters
   bool deterministic = false;  // tactics whose results do not depend on the rest of the step
   std::filesystem::path timing_cache;  // read when it exists, and written
   std::string debug_tensors;

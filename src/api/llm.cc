@@ -10,6 +10,7 @@
 #include "api/generation_config.h"
 #include "api/guides.h"
 #include "api/in_flight.h"
+#include "api/lora_adapter.h"
 #include "api/model_cache.h"
 #include "api/other_device.h"
 #include "api/text_stream.h"
@@ -19,6 +20,8 @@
 #include "runtime/generation.h"
 #include "runtime/sampler.h"
 #include "runtime/session.h"
+#include "runtime/speculation/draft_model.h"
+#include "runtime/speculation/ngram_drafter.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -62,6 +65,7 @@ SessionOptions session_options(const LLMOptions& o, const fs::path& engine, Back
   if (o.on_memory_plan)
     s.on_memory_plan = [f = o.on_memory_plan](const MemoryNeed& need) { f(need.table()); };
   s.deterministic = o.deterministic;
+  s.lora = {o.max_lora_rank, o.max_loras, o.lora_target_modules};
   if (o.weights != "auto" && o.weights != "map" && o.weights != "copy")
     fail("weights '{}': known: auto, map, copy", o.weights);
   if (o.weights != "auto") s.copy_weights = o.weights == "copy";
@@ -74,6 +78,43 @@ SessionOptions session_options(const LLMOptions& o, const fs::path& engine, Back
   return s;
 }
 
+SpeculationOptions speculation_options(const LLMOptions& o) {
+  SpeculationOptions s{o.speculative_mode, o.max_draft_len, o.prompt_lookup_max,
+                       o.prompt_lookup_min};
+  s.validate();
+  if ((s.mode == "draft_model") != !o.draft_model.empty())
+    fail("--speculative_decoding_mode draft_model and --draft_model PATH go together");
+  return s;
+}
+
+// The same tokens must have the same numbers.
+void check_same_vocabulary(const fs::path& draft, const Session& draft_session,
+                           const Tokenizer* draft_tokens, const Session& session,
+                           const Tokenizer* tokens) {
+  if (draft_session.vocab_size() != session.vocab_size())
+    fail("draft model '{}' has a vocabulary of {} tokens, the model one of {}", draft.string(),
+         draft_session.vocab_size(), session.vocab_size());
+  if (!draft_tokens || !tokens) return;
+  const int64_t known = std::min(draft_tokens->vocab_size(), tokens->vocab_size());
+  for (int32_t id = 0; id < known; ++id)
+    if (draft_tokens->piece(id) != tokens->piece(id))
+      fail("draft model '{}' has another vocabulary: token {} is '{}' there, '{}' in the model",
+           draft.string(), id, draft_tokens->piece(id), tokens->piece(id));
+}
+
+// A smaller model on the same device.
+std::unique_ptr<Session> open_draft_model(const LLMOptions& o, Backend& backend) {
+  if (o.draft_model.empty()) return nullptr;
+  LLMOptions options = o;
+  options.max_lora_rank = 0;
+  options.lora_target_modules.clear();
+  options.debug_tensors.clear();
+  options.kv_cache_free_gpu_mem_fraction *= 0.1;  // the model itself takes of the rest
+  const fs::path directory = engine_of(o.draft_model, options, backend);
+  SessionOptions s = session_options(options, directory, backend);
+  return std::make_unique<Session>(directory, backend, std::move(s));
+}
+
 }  // namespace
 
 struct LLM::Impl {
@@ -81,12 +122,15 @@ struct LLM::Impl {
       : options(std::move(o)),
         backend(make_backend(options.device, options.workers, {}, load_plugins(options.plugins))),
         directory(engine_of(model, options, *backend)),
+        speculation(speculation_options(options)),
+        draft_session(open_draft_model(options, *backend)),
         session(directory, *backend, session_options(options, directory, *backend)),
         decode_loop(session),
         config(ModelConfig::from_json(session.config().pretrained,
                                       (directory / "config.json").string())),
         tokenizer(load_tokenizer(directory)),
         defaults(read_generation_config(directory, tokenizer ? &*tokenizer : nullptr)) {
+    drafter = make_drafter();
     template_source = find_chat_template(directory).value_or("");
     if (!template_source.empty()) chat_template.emplace(template_source);
     if (!options.debug_dir.empty()) {
@@ -98,10 +142,13 @@ struct LLM::Impl {
 
   std::vector<int32_t> prompt_of(const Request& r, size_t index) const;
   int64_t room(size_t prompt, int64_t wanted) const;
+  std::unique_ptr<Drafter> make_drafter();
 
   LLMOptions options;
   std::unique_ptr<Backend> backend;
   fs::path directory;
+  SpeculationOptions speculation;
+  std::unique_ptr<Session> draft_session;
   Session session;
   DecodeLoop decode_loop;
   ModelConfig config;
@@ -111,7 +158,17 @@ struct LLM::Impl {
   SamplingParams defaults;
   Guides guides;
   std::unique_ptr<DebugDump> dump;
+  std::unique_ptr<Drafter> drafter;
 };
+
+std::unique_ptr<Drafter> LLM::Impl::make_drafter() {
+  if (speculation.mode == "ngram") return std::make_unique<NgramDrafter>(speculation);
+  if (!draft_session) return nullptr;
+  const auto tokens = load_tokenizer(engine_of(options.draft_model, options, *backend));
+  check_same_vocabulary(options.draft_model, *draft_session, tokens ? &*tokens : nullptr, session,
+                        tokenizer ? &*tokenizer : nullptr);
+  return std::make_unique<DraftModel>(*draft_session, speculation);
+}
 
 std::vector<int32_t> LLM::Impl::prompt_of(const Request& r, size_t index) const {
   if (!r.tokens.empty()) return r.tokens;
@@ -162,6 +219,7 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
       r.params = requests[i].params;
       r.params.max_tokens = impl_->room(r.tokens.size(), r.params.max_tokens);
       r.return_generation_logits = requests[i].return_logits;
+      r.lora = requests[i].lora;
     }
     return generate_in_flight(impl_->session, impl_->options.kv_cache_tokens > 0,
                               impl_->tokenizer ? &*impl_->tokenizer : nullptr, std::move(all),
@@ -181,7 +239,8 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
       fail("'{}' has no tokenizer: stop strings cannot be found", impl_->directory.string());
     inputs[i] = {r.completion.prompt_tokens,
                  impl_->room(r.completion.prompt_tokens.size(), requests[i].params.max_tokens),
-                 requests[i].return_logits ? std::nullopt : r.sampler->on_device()};
+                 requests[i].return_logits ? std::nullopt : r.sampler->on_device(),
+                 requests[i].lora, &*r.sampler};
   }
 
   GenerationHooks hooks;
@@ -201,7 +260,7 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
     return !r.stream->stopped() && !r.cancelled && !r.sampler->complete();
   };
   std::vector<GenerationOutput> outputs =
-      tokamak::generate(impl_->session, impl_->decode_loop, inputs, hooks);
+      tokamak::generate(impl_->session, impl_->decode_loop, inputs, hooks, impl_->drafter.get());
 
   std::vector<Completion> completions;
   for (size_t i = 0; i < running.size(); ++i) {
@@ -210,6 +269,8 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
     c.tokens = std::move(outputs[i].tokens);
     c.first_token_s = outputs[i].first_token_s;
     c.total_s = outputs[i].total_s;
+    c.draft_tokens = outputs[i].drafted;
+    c.accepted_draft_tokens = outputs[i].accepted;
     c.finish_reason = r.cancelled ? "cancelled" : outputs[i].stopped ? "stop" : "length";
     if (r.stream) {
       const std::string rest = r.stream->finish();
@@ -222,13 +283,14 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
 }
 
 void LLM::score(std::span<const int32_t> tokens,
-                const std::function<void(int64_t, std::span<const float>)>& row) {
+                const std::function<void(int64_t, std::span<const float>)>& row, int32_t lora) {
   Session& s = impl_->session;
   struct Sequence {
     Session& session;
     int32_t id;
     ~Sequence() { session.remove_sequence(id); }
   } sequence{s, s.add_sequence()};
+  s.set_adapter(sequence.id, lora);
   s.reserve(static_cast<int64_t>(tokens.size()), 1);
   for (size_t at = 0; at < tokens.size();) {
     const auto n = std::min<size_t>(tokens.size() - at, static_cast<size_t>(s.max_logit_rows()));
@@ -244,6 +306,13 @@ std::shared_ptr<const Guide> LLM::guide(const GuideSpec& spec) const {
   return impl_->guides.make(spec, impl_->tokenizer ? &*impl_->tokenizer : nullptr,
                             impl_->session.vocab_size());
 }
+
+int32_t LLM::load_lora(const fs::path& directory) {
+  const LoraAdapter adapter = read_lora_adapter(directory, impl_->config);
+  return impl_->session.adapters().load(adapter.matrices, directory.string());
+}
+
+void LLM::unload_lora(int32_t lora) { impl_->session.adapters().unload(lora); }
 
 const SamplingParams& LLM::default_params() const { return impl_->defaults; }
 const ModelConfig& LLM::config() const { return impl_->config; }

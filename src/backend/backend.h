@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/device_sampling.h"
+#include "backend/lora_view.h"
 #include "base/tensor.h"
 #include "ops/op.h"
 
@@ -50,6 +51,7 @@ struct StepContext {
   int32_t block_table_stride = 0;
   const int32_t* logit_index = nullptr;  // [logit_rows]: token rows for gather_rows
   KvView kv;
+  LoraView lora;
 };
 
 // One operand of a launch. Activations: row-major with row_stride elements between rows (a slice is

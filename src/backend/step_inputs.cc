@@ -47,6 +47,7 @@ void StepInputs::point() {
   };
   place(token_ids, tokens_);
   place(positions, tokens_);
+  place(adapters, tokens_);
   place(query_begin, sequences_ + 1);
   place(context_len, sequences_);
   place(logit_index, rows_);
@@ -55,22 +56,22 @@ void StepInputs::point() {
 
 bool StepInputs::resize(int64_t tokens, int64_t sequences, int64_t table_stride, int64_t rows) {
   const bool moves = tokens > tokens_ || sequences > sequences_ || rows > rows_;
-  const int64_t filled[] = {tokens_, tokens_, sequences_ + 1, sequences_, rows_};
+  const int64_t filled[] = {tokens_, tokens_, tokens_, sequences_ + 1, sequences_, rows_};
   const bool first = token_ids == nullptr;
   tokens_ = std::max(tokens, tokens_);
   sequences_ = std::max(sequences, sequences_);
   rows_ = std::max(rows, rows_);
-  if (sequences_ > filled[3] || table_stride > stride_) {
+  if (sequences_ > filled[4] || table_stride > stride_) {
     if (table_stride > stride_) stride_ = std::max(table_stride, 2 * stride_);  // seldom
     table_.replace(sequences_ * stride_);
     block_table = table_.host();
   }
   if (!moves) return false;
-  const std::vector<int32_t> old = arrays_.replace(2 * tokens_ + 2 * sequences_ + 1 + rows_);
+  const std::vector<int32_t> old = arrays_.replace(3 * tokens_ + 2 * sequences_ + 1 + rows_);
   point();
   const int32_t* from = old.data();
   int i = 0;
-  for (int32_t* to : {token_ids, positions, query_begin, context_len, logit_index}) {
+  for (int32_t* to : {token_ids, positions, adapters, query_begin, context_len, logit_index}) {
     if (!first) std::copy_n(from, filled[i], to);
     from += filled[i++];
   }
@@ -83,10 +84,11 @@ void StepInputs::upload(StepContext& c) {
     c.max_context = std::max(c.max_context, context_len[s]);
     c.max_queries = std::max(c.max_queries, query_begin[s + 1] - query_begin[s]);
   }
-  arrays_.upload(2 * tokens_ + 2 * sequences_ + 1 + rows_);
+  arrays_.upload(3 * tokens_ + 2 * sequences_ + 1 + rows_);
   table_.upload(c.sequences * stride_);
   c.token_ids = device_token_ids();
   c.positions = device_positions();
+  c.lora.adapters = arrays_.on_device(adapters);
   c.query_begin = arrays_.on_device(query_begin);
   c.context_len = arrays_.on_device(context_len);
   c.logit_index = arrays_.on_device(logit_index);

@@ -21,6 +21,7 @@ class StepInputs {
   // Before a step's arrays are filled: what upload() took last may still be on its way.
   void begin();
   int32_t *token_ids = nullptr, *positions = nullptr;      // [tokens]
+  int32_t* adapters = nullptr;                             // [tokens]: LoraView
   int32_t *query_begin = nullptr, *context_len = nullptr;  // [sequences + 1], [sequences]
   int32_t *block_table = nullptr, *logit_index = nullptr;  // [sequences][stride], [rows]
 

@@ -37,6 +37,15 @@ Run declare_build(CLI::App& app) {
   app.add_option("--max_seq_len", o->max_seq_len, "Prompt and answer together (default 2048)");
   app.add_option("--max_num_tokens", o->max_num_tokens, "Tokens of one step (default 512)");
   app.add_option("--max_beam_width", o->max_beam_width, "Beams to tune for (default 1)");
+  app.add_option("--max_lora_rank", o->max_lora_rank,
+                 "Largest rank of LoRA adapters that the engine takes; 0: none")
+      ->capture_default_str();
+  app.add_option("--lora_target_modules", o->lora_target_modules,
+                 "Linears that take adapters (q_proj, …, down_proj); default all");
+  app.add_option_function<std::string>(
+         "--lora_plugin", [](const std::string&) {},
+         "Accepted from TensorRT-LLM's users; --max_lora_rank decides")
+      ->group("");
   app.add_option("--kv_cache_dtype", o->kv_cache_dtype,
                  "auto, float32, float16, bfloat16, int8 (a scale per head and token) or fp8")
       ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16", "int8", "fp8"}))

@@ -218,6 +218,7 @@ Run declare_chat(CLI::App& app) {
   add_model_options(app, o->model);
   app.add_option("--system_prompt", o->system_prompt, "The system message");
   add_sampling_options(app, o->sampling);
+  add_speculation_options(app, o->model.llm);
   return [o] { return chat(*o); };
 }
 

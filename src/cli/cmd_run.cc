@@ -23,6 +23,8 @@ struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   std::vector<std::string> input_text;
+  std::vector<std::string> lora_dir;
+  std::vector<int> lora_task_uids;
   std::string input_file, output_csv, output_npy, output_logits, system_prompt, debug_dir;
   std::optional<int64_t> num_return_sequences, best_of, beam_width;
   double length_penalty = 0;
@@ -110,11 +112,14 @@ Json to_json(const Completion& c) {
 // One line on stderr: TTFT = request → first token; decode rate over the tokens after the first.
 void print_speed(const std::vector<Completion>& done) {
   size_t prompt = 0, out = 0, later = 0;
+  int64_t drafted = 0, accepted = 0;
   double first = 0, last = 0;
   for (const Completion& c : done) {
     prompt += c.prompt_tokens.size();
     out += c.tokens.size();
     later += c.tokens.empty() ? 0 : c.tokens.size() - 1;
+    drafted += c.draft_tokens;
+    accepted += c.accepted_draft_tokens;
     first = std::max(first, c.first_token_s);
     last = std::max(last, c.total_s);
   }
@@ -123,6 +128,35 @@ void print_speed(const std::vector<Completion>& done) {
       "[%zu prompt tokens, TTFT %.1f ms (%.0f tokens/s); %zu output tokens, %.1f tokens/s]\n",
       prompt, first * 1e3, first > 0 ? prompt / first : 0.0, out,
       last > first ? later / (last - first) : 0.0);
+  if (drafted > 0)
+    std::fprintf(stderr, "[speculation: %lld of %lld guessed tokens were right, %.0f %%]\n",
+                 static_cast<long long>(accepted), static_cast<long long>(drafted),
+                 100.0 * static_cast<double>(accepted) / static_cast<double>(drafted));
+}
+
+// One adapter for all prompts, or the one that --lora_task_uids names for each (-1: none).
+void choose_adapters(const RunOptions& o, LLM& llm, std::vector<Request>& requests) {
+  std::vector<int32_t> adapters;
+  for (const std::string& dir : o.lora_dir) adapters.push_back(llm.load_lora(dir));
+  if (o.lora_task_uids.empty()) {
+    if (adapters.size() > 1)
+      fail(
+          "{} --lora_dir are given: say by --lora_task_uids which prompt takes which, from 0 on "
+          "(-1: none)",
+          adapters.size());
+    for (Request& r : requests) r.lora = adapters.empty() ? -1 : adapters[0];
+    return;
+  }
+  if (o.lora_task_uids.size() != requests.size())
+    fail("--lora_task_uids has {} numbers for {} prompts", o.lora_task_uids.size(),
+         requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const int uid = o.lora_task_uids[i];
+    if (uid < -1 || uid >= static_cast<int>(adapters.size()))
+      fail("--lora_task_uids has {}; expected -1 to {}", uid,
+           static_cast<int>(adapters.size()) - 1);
+    requests[i].lora = uid < 0 ? -1 : adapters[static_cast<size_t>(uid)];
+  }
 }
 
 void print_output(size_t index, size_t n, bool beams, const std::string& text) {
@@ -145,6 +179,8 @@ void set_outputs(const RunOptions& o, SamplingParams& p) {
 
 int run(const RunOptions& o) {
   LLMOptions options = o.model.llm;
+  if (!o.lora_dir.empty() && options.max_loras < static_cast<int64_t>(o.lora_dir.size()))
+    options.max_loras = static_cast<int64_t>(o.lora_dir.size());
   if (options.debug_tensors.empty() != o.debug_dir.empty())
     fail("--debug_tensors PATTERN and --debug_dir DIR go together");
   options.debug_dir = o.debug_dir;
@@ -156,6 +192,7 @@ int run(const RunOptions& o) {
   std::vector<Request> requests;
   for (Prompt& p : prompts_of(o, llm))
     requests.push_back({std::move(p.text), std::move(p.tokens), params, !o.output_logits.empty()});
+  choose_adapters(o, llm, requests);
 
   const bool stream = o.streaming && !o.json;
   if (stream && (requests.size() > 1 || params.n > 1))
@@ -210,6 +247,12 @@ Run declare_run(CLI::App& app) {
                  "Outputs of each prompt; default 1, of beam search all");
   app.add_option("--best_of", o->best_of,
                  "Draw so many outputs and give the likeliest --num_return_sequences");
+  add_speculation_options(app, o->model.llm);
+  app.add_option("--lora_dir", o->lora_dir,
+                 "LoRA adapter as PEFT writes it; repeatable (needs --max_lora_rank)");
+  app.add_option("--lora_task_uids", o->lora_task_uids,
+                 "Which --lora_dir each prompt takes, from 0 on; -1: none")
+      ->delimiter(',');
   app.add_flag("--streaming", o->streaming, "Print text as it is generated");
   app.add_option("--output_csv", o->output_csv, "Write the generated ids, a line a prompt");
   app.add_option("--output_npy", o->output_npy,

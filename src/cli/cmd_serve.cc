@@ -9,6 +9,7 @@
 #include "cli/config_file.h"
 #include "cli/model_options.h"
 #include "grpc/grpc_server.h"
+#include "serve/lora_models.h"
 #include "serve/server.h"
 
 namespace tokamak::cli {
@@ -20,6 +21,7 @@ struct ServeCommand {
   double drain_timeout_s = 30;
   int grpc_port = -1;  // none
   std::string log_format = "text", pooling = "last", config;
+  std::vector<std::string> lora_modules;
 };
 
 // The first SIGTERM or SIGINT; the next one ends the program at once.
@@ -42,6 +44,10 @@ int run_server(ServeCommand& o) {
   o.serve.kv_cache_tokens = o.model.llm.kv_cache_tokens;
   o.serve.executor.max_num_tokens = o.model.llm.max_num_tokens;
   o.serve.pooling = o.pooling == "mean" ? Pooling::mean : Pooling::last;
+  for (const std::string& module : o.lora_modules)
+    o.serve.lora_modules.push_back(serve::parse_lora_module(module));
+  if (static_cast<int64_t>(o.lora_modules.size()) > o.model.llm.max_loras)
+    o.model.llm.max_loras = static_cast<int64_t>(o.lora_modules.size());
   o.serve.log_json = o.log_format == "json";
   LLM llm(o.model.path(), o.model.llm);
   serve::Server server(llm, o.model.path(), o.serve);
@@ -77,6 +83,11 @@ Run declare_serve(CLI::App& app) {
       ->check(CLI::Range(0, 65535));
   app.add_option("--served_model_name", s.served_model_name,
                  "The model's name to clients; default: its file's");
+  app.add_option("--lora_modules", o->lora_modules,
+                 "NAME=PATH of LoRA adapters, which clients name as models; more come by "
+                 "/v1/load_lora_adapter (needs --max_lora_rank)");
+  app.add_flag("--allow_runtime_lora_updating", s.allow_lora_updates,
+               "Clients may load and unload adapters from this machine's files");
   app.add_option("--api_key", s.api_keys,
                  "Keys that clients must give; repeatable; also TOKAMAK_API_KEY");
   app.add_option("--allowed_origin", s.allowed_origins,

@@ -107,7 +107,44 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
                  "Tokens of a KV block: fewer waste less, more are faster; 0: 32")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_option("--max_lora_rank", o.llm.max_lora_rank,
+                 "Largest rank of LoRA adapters; 0: as the engine was built")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max_loras", o.llm.max_loras, "LoRA adapters that are loaded at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--lora_target_modules", o.llm.lora_target_modules,
+                 "Linears that take adapters (q_proj, …, down_proj); default: as the engine was "
+                 "built, or all");
   app.add_option("--cache_dir", o.llm.cache_dir, "Where --model builds; default ~/.cache/tokamak");
+}
+
+void add_speculation_options(CLI::App& app, LLMOptions& o) {
+  app.add_option("--speculative_decoding_mode", o.speculative_mode,
+                 "none; ngram: guess what followed the same tokens before; draft_model: a smaller "
+                 "model guesses. Outputs stay the same")
+      ->transform(CLI::Transformer(std::map<std::string, std::string>{
+          {"prompt_lookup", "ngram"}, {"draft_tokens_external", "draft_model"}}))
+      ->check(CLI::IsMember({"none", "ngram", "draft_model"}))
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+      "--draft_model,--speculative_model",
+      [&o](const std::string& model) {
+        const bool ngram = model == "ngram" || model == "[ngram]";
+        o.speculative_mode = ngram ? "ngram" : "draft_model";
+        if (!ngram) o.draft_model = model;
+      },
+      "The smaller model, at any stage, with the same vocabulary");
+  app.add_option("--max_draft_len,--num_speculative_tokens", o.max_draft_len,
+                 "Tokens that are guessed at a time; 0: 5")
+      ->capture_default_str();
+  app.add_option("--prompt_lookup_max,--ngram_prompt_lookup_max", o.prompt_lookup_max,
+                 "ngram: how many of the last tokens must have been there before, at most")
+      ->capture_default_str();
+  app.add_option("--prompt_lookup_min,--ngram_prompt_lookup_min", o.prompt_lookup_min,
+                 "The same, at least")
+      ->capture_default_str();
 }
 
 void add_sampling_options(CLI::App& app, SamplingOptions& o) {

@@ -17,6 +17,7 @@ struct ModelOptions {
   std::string path() const;  // Error unless exactly one of --engine_dir and --model was given
 };
 void add_model_options(CLI::App& app, ModelOptions& options);
+void add_speculation_options(CLI::App& app, LLMOptions& options);
 
 // Sampling flags override the model's defaults only where they were given.
 struct SamplingOptions {

@@ -37,6 +37,8 @@ Json EngineConfig::to_json() const {
             {"debug_tensors", debug_tensors},
             {"activation_bits", activation_bits},
             {"deterministic", deterministic},
+            {"max_lora_rank", max_lora_rank},
+            {"lora_target_modules", lora_target_modules},
             {"device", device},
             {"isa", isa}}}};
 }
@@ -56,6 +58,8 @@ EngineConfig EngineConfig::from_json(const Json& json, const std::string& source
     c.debug_tensors = b.value("debug_tensors", "");
     c.activation_bits = b.value("activation_bits", "16");
     c.deterministic = b.value("deterministic", false);
+    c.max_lora_rank = b.contains("max_lora_rank") ? json_integer<int64_t>(b["max_lora_rank"]) : 0;
+    c.lora_target_modules = b.value("lora_target_modules", std::vector<std::string>());
     c.device = b.at("device").get<std::string>();
     c.isa = b.at("isa").get<std::string>();
     c.limits.validate();

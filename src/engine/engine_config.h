@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -32,6 +33,8 @@ struct EngineConfig {
   std::string debug_tensors;           // glob that was given at build
   std::string activation_bits = "16";  // engine/numerics.h, as given
   bool deterministic = false;
+  int64_t max_lora_rank = 0;                     // of adapters (engine/lora_plan.h); 0: none
+  std::vector<std::string> lora_target_modules;  // empty: all that take adapters
   Json to_json() const;
   static EngineConfig from_json(const Json& json, const std::string& source);
 };

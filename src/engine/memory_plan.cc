@@ -42,7 +42,10 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
   std::vector<Lifetime> life(plan.values.size());
   const auto last = static_cast<int32_t>(plan.steps.size());
   for (int32_t s = 0; s < last; ++s) {
-    for (const int32_t o : plan.steps[s].outputs) life[o] = {s, s};
+    for (const int32_t o : plan.steps[s].outputs) {
+      Lifetime& l = life[storage_root(plan, o)];
+      l = {l.begin < 0 ? s : l.begin, s};  // some are made by one step or another, or in two
+    }
     for (const int32_t i : plan.steps[s].inputs) {
       Lifetime& l = life[storage_root(plan, i)];
       if (l.begin >= 0) l.end = s;

@@ -49,12 +49,16 @@ constexpr double bucket_weight(int32_t bucket) {
   return bucket == 1 ? 1.0 : bucket <= 16 ? 0.2 : 0.15;
 }
 
+// Which launches a step is part of (engine/lora_plan.h). Engine files hold `always` alone.
+enum class Runs : uint8_t { always, without_adapters, with_adapters };
+
 struct PlanStep {
   Op op = Op::unary;
   Attrs attrs;
   std::string name;                      // scope, for explain
   std::vector<int32_t> inputs, outputs;  // values
   std::vector<TacticChoice> choices;     // ascending buckets
+  Runs runs = Runs::always;
 };
 
 struct Plan {

@@ -2,6 +2,7 @@
 
 #include "ops/attention.h"
 #include "ops/chain.h"
+#include "ops/lora.h"
 #include "ops/op.h"
 #include "ops/plugin.h"
 
@@ -89,6 +90,15 @@ OpCost cost(const OpSignature& s, int64_t tokens, int64_t sequences, int64_t con
     const OpCost kv = attention_cost(s, tokens, sequences, context_tokens);
     c.bytes += kv.bytes;
     c.flops = kv.flops;
+    return c;
+  }
+  if (s.op == Op::lora) {  // one adapter of the largest rank, in 16 bits
+    const LoraAttrs a = LoraAttrs::from(s.attrs);
+    const auto columns =
+        static_cast<double>(s.outputs[0].shape.back().size +
+                            static_cast<int64_t>(a.parts.size()) * s.inputs[0].shape.back().size);
+    c.bytes += 2 * static_cast<double>(a.max_rank) * columns;
+    c.flops = 2 * static_cast<double>(a.max_rank * tokens) * columns;
     return c;
   }
   const ValueType& shape = s.op == Op::reduce  ? s.inputs[0]

@@ -1,10 +1,12 @@
 // Shape and type inference: one small function per group of ops.
+#include <algorithm>
 #include <array>
 #include <span>
 
 #include "ops/attention.h"
 #include "ops/chain.h"
 #include "ops/linear.h"
+#include "ops/lora.h"
 #include "ops/op.h"
 #include "ops/plugin.h"
 #include "ops/rope.h"
@@ -333,6 +335,27 @@ std::vector<ValueType> attention(const Check& c) {
   return {activation_like(c.in[0])};
 }
 
+std::vector<ValueType> lora(const Check& c) {
+  c.count(2, 2);
+  const LoraAttrs a = LoraAttrs::from(c.attrs);
+  c.activation(0, "x");
+  c.activation(1, "y");
+  if (c.in[0].shape != SymShape{Symbol::tokens, c.width(0)}) c.operand(0, "x", "[tokens, k]");
+  int64_t width = 0;
+  for (const int64_t w : a.widths) {
+    if (w <= 0 || w > c.width(1)) fail("lora: a part of {} columns of {}", w, c.width(1));
+    width += w;
+  }
+  if (a.parts.size() != a.widths.size() || a.parts.empty() ||
+      std::any_of(a.parts.begin(), a.parts.end(), [](int64_t p) { return p < 0; }))
+    fail("lora: {} parts of {} widths; expected as many, and numbers from 0 on", a.parts.size(),
+         a.widths.size());
+  if (a.max_rank < 1 || a.max_rank > kMostLoraRank)
+    fail("lora: max_rank {}; expected 1 to {}", a.max_rank, kMostLoraRank);
+  c.same(1, "y", {c.in[0].dtype, {Symbol::tokens, width}});
+  return {activation_like(c.in[1])};
+}
+
 std::vector<ValueType> communication(const Check& c) {
   if (c.op == Op::recv) {
     c.count(0, 0);
@@ -390,6 +413,8 @@ std::vector<ValueType> infer(Op op, const Attrs& attrs, const std::vector<ValueT
       return rope(c);
     case Op::attention:
       return attention(c);
+    case Op::lora:
+      return lora(c);
     case Op::all_reduce:
     case Op::all_gather:
     case Op::send:

@@ -9,7 +9,7 @@ constexpr std::array<std::string_view, kOpCount> kNames = {
     "constant", "unary",        "binary",      "cast",           "reduce", "softmax",    "slice",
     "concat",   "reshape",      "gather_rows", "embedding",      "linear", "linear_glu", "glu",
     "rms_norm", "add_rms_norm", "layer_norm",  "add_layer_norm", "rope",   "attention",  "softcap",
-    "chain",    "all_reduce",   "all_gather",  "send",           "recv",   "plugin"};
+    "chain",    "lora",         "all_reduce",  "all_gather",     "send",   "recv",       "plugin"};
 
 std::string join(const std::vector<ValueType>& types) {
   std::string s;

@@ -40,6 +40,7 @@ enum class Op : uint8_t {
   attention,       // ops/attention.h
   softcap,         // cap * tanh(x / cap); attrs: cap
   chain,           // elementwise ops joined into one: ops/chain.h
+  lora,            // ops/lora.h
   // Communication between ranks
   all_reduce,
   all_gather,

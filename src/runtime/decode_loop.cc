@@ -57,6 +57,7 @@ void DecodeLoop::fill(std::span<const DecodeRow> rows, const Session::DecodeInpu
   std::vector<int32_t> history(rows.size() * static_cast<size_t>(history_stride_)), lengths;
   std::vector<RowSampling> params;
   plain_ = true;
+  adapters_ = inputs.adapters;
   for (size_t i = 0; i < rows.size(); ++i) {
     int32_t* at = history.data() + static_cast<int64_t>(i) * history_stride_;
     std::ranges::copy(rows[i].output, std::ranges::copy(rows[i].prompt, at).out);
@@ -97,7 +98,7 @@ void DecodeLoop::start_step(int32_t longest) {
     session_.enqueue_decode(bucket);
     backend_.sampler()->choose(step_, plain_, workspace_.get());
   };
-  Step& step = steps_[{step_.rows, bucket, plain_}];
+  Step& step = steps_[{step_.rows, bucket, plain_, adapters_}];
   if (step.seen == 1) step.recording = backend_.record(work);
   if (step.seen < 2) ++step.seen;
   if (step.recording)

@@ -34,7 +34,8 @@ class DecodeLoop {
   void run(std::span<const DecodeRow> rows, const Take& take);
 
  private:
-  using Key = std::tuple<int32_t, int32_t, bool>;  // rows, bucket of the context, plain
+  using Key =
+      std::tuple<int32_t, int32_t, bool, bool>;  // rows, bucket of the context, plain, adapters
   struct Step {
     int seen = 0;
     std::unique_ptr<Recording> recording;
@@ -52,7 +53,7 @@ class DecodeLoop {
   Backend::Buffer history_, lengths_, params_, workspace_, chosen_;
   size_t workspace_bytes_ = 0;
   DecodeRows step_;  // what the sampler gets
-  bool plain_ = false;
+  bool plain_ = false, adapters_ = false;
   std::vector<bool> ended_;
   size_t active_ = 0;
   std::map<Key, Step> steps_;

@@ -9,6 +9,7 @@
 
 #include "runtime/decode_loop.h"
 #include "runtime/session.h"
+#include "runtime/speculation/drafter.h"
 
 namespace tokamak {
 
@@ -17,13 +18,16 @@ struct GenerationInput {
   int64_t max_tokens = 0;           // at least one
   // Set: after the first token a device with a sampler of its own may choose in place of `choose`.
   std::optional<RowSampling> sampling;
+  int32_t adapter = -1;              // Session::adapters()
+  const Sampler* sampler = nullptr;  // that `choose` asks; with a drafter
 };
 
 struct GenerationOutput {
   std::vector<int32_t> tokens;
-  bool stopped = false;      // by `accept`; otherwise max_tokens were made
-  double first_token_s = 0;  // from the call to the first token
-  double total_s = 0;        // to the last one
+  bool stopped = false;               // by `accept`; otherwise max_tokens were made
+  double first_token_s = 0;           // from the call to the first token
+  double total_s = 0;                 // to the last one
+  int64_t drafted = 0, accepted = 0;  // tokens that were guessed, and that were right
 };
 
 struct GenerationHooks {
@@ -33,10 +37,11 @@ struct GenerationHooks {
   std::function<bool(size_t i, int32_t token)> accept;
 };
 
+// With a drafter steps compute its guesses, too, and the host chooses every token.
 // Errors of the session (token outside the vocabulary, KV cache full) pass through; the session's
 // sequences are removed in any case.
 std::vector<GenerationOutput> generate(Session& session, DecodeLoop& loop,
                                        std::span<const GenerationInput> inputs,
-                                       const GenerationHooks& hooks);
+                                       const GenerationHooks& hooks, Drafter* drafter = nullptr);
 
 }  // namespace tokamak

@@ -44,10 +44,20 @@ Program::Program(Backend& backend, EngineFile& engine, bool copy_weights,
   for (const auto& [key, bytes] : plan().code) code.push_back({key, bytes});
   backend_.add_code(code);
   for (size_t i = 0; i < plan().steps.size(); ++i) bind_step(i);
-  first_row_step_ = steps_.size();
-  while (first_row_step_ > 0 && steps_[first_row_step_ - 1].rows) --first_row_step_;
-  for (size_t i = 0; i < first_row_step_; ++i)
-    if (steps_[i].rows) first_row_step_ = steps_.size();  // mixed order: nothing can be left out
+  list_steps(without_adapters_, Runs::with_adapters);
+  list_steps(with_adapters_, Runs::without_adapters);
+  has_adapters_ = with_adapters_.steps != without_adapters_.steps;
+}
+
+// All steps but those of the other variant.
+void Program::list_steps(Variant& v, Runs other) const {
+  for (size_t i = 0; i < steps_.size(); ++i)
+    if (plan().steps[i].runs != other) v.steps.push_back(i);
+  const auto rows = [&](size_t launch) { return steps_[v.steps[launch]].rows; };
+  v.first_row_step = v.steps.size();
+  while (v.first_row_step > 0 && rows(v.first_row_step - 1)) --v.first_row_step;
+  for (size_t i = 0; i < v.first_row_step; ++i)
+    if (rows(i)) v.first_row_step = v.steps.size();  // mixed order: nothing can be left out
 }
 
 void Program::load_weights() { weights_.load(); }
@@ -127,7 +137,11 @@ double Program::packing_us(const PlanStep& step, const std::vector<std::string>&
 // tactic of each bucket, or of all of them.
 std::vector<TacticChoice> Program::reselect(const PlanStep& step,
                                             const OpSignature& signature) const {
-  const std::vector<Option> options = options_of(step, signature);
+  std::vector<Option> options = options_of(step, signature);
+  // Steps beside those that the engine was tuned with take the weights as they are, if they can.
+  const auto packs = [&](const Option& o) { return packing_us(step, o.layouts) > 0; };
+  if (step.runs == Runs::with_adapters && !std::ranges::all_of(options, packs))
+    std::erase_if(options, packs);
   const size_t buckets = step.choices.size();
   const auto fewer = [](size_t b) {
     return [b](const Option* x, const Option* y) { return x->us[b] < y->us[b]; };
@@ -166,7 +180,7 @@ void Program::bind_step(size_t i) {
   const OpSignature signature = plan().signature(step);
   Step s{tokamak::is_row_step(plan(), step), {}, {}};
   const bool fits = recorded_fits(step, signature);
-  if (!fits) ++reselected_;
+  if (!fits && step.runs != Runs::with_adapters) ++reselected_;
   const std::vector<TacticChoice> choices = fits ? step.choices : reselect(step, signature);
   for (const TacticChoice& c : choices) {
     const Tactic* tactic = find_tactic(backend_, step.op, c.tactic);
@@ -237,23 +251,27 @@ void Program::plan_memory(int64_t tokens, int64_t rows, const int32_t* token_ids
     workspace_ = backend_.allocate(static_cast<size_t>(most));
     workspace_bytes_ = most;
   }
-  launches_.clear();
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const PlanStep& step = plan().steps[i];
-    BoundLaunch launch;
-    for (size_t k = 0; k < step.inputs.size(); ++k) {
-      const std::string& layout = steps_[i].layouts[k];
-      const std::span<const std::byte> weight =
-          layout.empty() ? std::span<const std::byte>()
-                         : weights_.at(plan().values[step.inputs[k]].base, layout);
-      launch.in.push_back(weight.data() ? Operand{const_cast<std::byte*>(weight.data()), 0}
-                                        : operand(step.inputs[k]));
-      if (weight.data() && streams(step.op)) launch.streams.push_back(weight);
-    }
-    for (const int32_t o : step.outputs) launch.out.push_back(operand(o));
-    launches_.push_back(std::move(launch));
+  for (Variant* v : {&without_adapters_, &with_adapters_}) {
+    v->launches.clear();
+    for (const size_t i : v->steps) v->launches.push_back(bind_launch(i));
+    v->current = {-1, -1};
   }
-  current_ = {-1, -1};
+}
+
+BoundLaunch Program::bind_launch(size_t i) const {
+  const PlanStep& step = plan().steps[i];
+  BoundLaunch launch;
+  for (size_t k = 0; k < step.inputs.size(); ++k) {
+    const std::string& layout = steps_[i].layouts[k];
+    const std::span<const std::byte> weight =
+        layout.empty() ? std::span<const std::byte>()
+                       : weights_.at(plan().values[step.inputs[k]].base, layout);
+    launch.in.push_back(weight.data() ? Operand{const_cast<std::byte*>(weight.data()), 0}
+                                      : operand(step.inputs[k]));
+    if (weight.data() && streams(step.op)) launch.streams.push_back(weight);
+  }
+  for (const int32_t o : step.outputs) launch.out.push_back(operand(o));
+  return launch;
 }
 
 const Program::Bound& Program::choice(const Step& step, int64_t tokens, int64_t rows) const {
@@ -267,13 +285,14 @@ std::string_view Program::tactic(size_t step, int64_t tokens, int64_t rows) cons
   return choice(steps_.at(step), tokens, rows).tactic->name();
 }
 
-std::span<const BoundLaunch> Program::launches(int64_t tokens, int64_t rows) {
-  if (current_ != std::pair(tokens, rows)) {
-    for (size_t i = 0; i < steps_.size(); ++i)
-      launches_[i].kernel = choice(steps_[i], tokens, rows).kernel;
-    current_ = {tokens, rows};
+std::span<const BoundLaunch> Program::launches(int64_t tokens, int64_t rows, bool adapters) {
+  Variant& v = const_cast<Variant&>(variant(adapters));
+  if (v.current != std::pair(tokens, rows)) {
+    for (size_t i = 0; i < v.steps.size(); ++i)
+      v.launches[i].kernel = choice(steps_[v.steps[i]], tokens, rows).kernel;
+    v.current = {tokens, rows};
   }
-  return std::span(launches_).first(rows == 0 ? first_row_step_ : launches_.size());
+  return std::span(v.launches).first(rows == 0 ? v.first_row_step : v.launches.size());
 }
 
 }  // namespace tokamak

@@ -32,7 +32,10 @@ class Program {
   // Where a network's own input is read from; before plan_memory().
   void set_input(int32_t value, const std::byte* data);
   // The launches for a step. Without rows of logits their steps are left out where possible.
-  std::span<const BoundLaunch> launches(int64_t tokens, int64_t rows);
+  // adapters: tokens of it have some (engine/lora_plan.h).
+  std::span<const BoundLaunch> launches(int64_t tokens, int64_t rows, bool adapters = false);
+  // Which step of the plan a launch of these is.
+  size_t step_of(size_t launch, bool adapters) const { return variant(adapters).steps.at(launch); }
   std::byte* workspace() const { return workspace_.get(); }
   // Where a value is, after plan_memory().
   Operand operand(int32_t value) const;
@@ -60,9 +63,22 @@ class Program {
     std::vector<std::string> layouts;  // per input; empty for activations
   };
 
+  // The launches of steps with adapters, and without.
+  struct Variant {
+    std::vector<size_t> steps;  // of the plan
+    std::vector<BoundLaunch> launches;
+    size_t first_row_step = 0;                    // from here on all steps are row steps
+    std::pair<int64_t, int64_t> current{-1, -1};  // tokens and rows that launches are set for
+  };
+
   struct Option;
 
   void bind_step(size_t i);
+  void list_steps(Variant& variant, Runs other) const;
+  BoundLaunch bind_launch(size_t step) const;
+  const Variant& variant(bool adapters) const {
+    return adapters && has_adapters_ ? with_adapters_ : without_adapters_;
+  }
   bool recorded_fits(const PlanStep& step, const OpSignature& signature) const;
   std::vector<Option> options_of(const PlanStep& step, const OpSignature& signature) const;
   double expected_us(const TacticChoice& c, const Tactic& tactic,
@@ -77,15 +93,14 @@ class Program {
   std::vector<Step> steps_;
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;  // tactic and signature
   WeightStore weights_;
-  std::vector<BoundLaunch> launches_;
+  Variant without_adapters_, with_adapters_;
+  bool has_adapters_ = false;  // steps of its own
   MemoryPlan memory_;
   Backend::Buffer arena_, workspace_;
   std::map<int32_t, const std::byte*> inputs_;
   const int32_t *token_ids_ = nullptr, *positions_ = nullptr;
-  size_t first_row_step_ = 0;  // from here on all steps are row steps
   int64_t arena_bytes_ = 0, workspace_bytes_ = 0;
   int reselected_ = 0;
-  std::pair<int64_t, int64_t> current_{-1, -1};  // buckets that launches_ is set for
 };
 
 }  // namespace tokamak

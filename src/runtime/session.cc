@@ -28,13 +28,20 @@ int64_t embedding_rows(const Plan& plan) {
   return rows;
 }
 
+SessionOptions with_defaults(SessionOptions o, const EngineConfig& config) {
+  if (o.lora.max_rank == 0) o.lora.max_rank = config.max_lora_rank;
+  if (o.lora.targets.empty()) o.lora.targets = config.lora_target_modules;
+  return o;
+}
+
 EngineFile open_language_model(const std::filesystem::path& path, const EngineConfig& config,
-                               const SessionOptions& options) {
+                               const SessionOptions& options, std::vector<LoraTarget>& targets) {
   EngineFile engine = EngineFile::open(path);
   if (is_network(engine.plan()) || engine.plan().logits < 0)
     fail("'{}' holds a network with inputs of its own, not a language model", path.string());
   if (options.deterministic) set_deterministic(engine.plan());
   if (options.prepare) options.prepare(engine, config);
+  if (options.lora.max_rank != 0) targets = add_lora(engine.plan(), options.lora);
   return engine;
 }
 
@@ -43,21 +50,23 @@ EngineFile open_language_model(const std::filesystem::path& path, const EngineCo
 Session::Session(const std::filesystem::path& engine_dir, Backend& backend, SessionOptions options)
     : backend_(backend),
       config_(read_engine_config(engine_dir)),
-      engine_(open_language_model(engine_path(engine_dir, 0), config_, options)),
-      options_(options),
+      options_(with_defaults(std::move(options), config_)),
+      engine_(open_language_model(engine_path(engine_dir, 0), config_, options_, lora_targets_)),
       program_(backend, engine_,
                !backend.in_host_memory() ||
-                   options.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes),
-               options.other_layouts),
+                   options_.copy_weights.value_or(weight_bytes(engine_.plan()) >= kCopyWeightBytes),
+               options_.other_layouts),
+      adapters_(backend, lora_targets_, options_.lora),
       kv_(backend, engine_.plan(),
-          options.kv_block_size > 0 ? options.kv_block_size : kDefaultKvBlockSize),
+          options_.kv_block_size > 0 ? options_.kv_block_size : kDefaultKvBlockSize),
       scratch_(pool_, kv_.block_size()),
       step_(backend) {
   if (plan().logits < 0)
     fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
   note_other_device(engine_dir);
   vocab_ = columns(plan().values[plan().logits].type);
-  max_tokens_ = options.max_num_tokens > 0 ? options.max_num_tokens : config_.limits.max_num_tokens;
+  max_tokens_ =
+      options_.max_num_tokens > 0 ? options_.max_num_tokens : config_.limits.max_num_tokens;
   const int64_t logits = backend.sampler() ? kDeviceLogitBytes : kLogitBytes;
   for (size_t i = 0; plan().hidden >= 0 && i < plan().steps.size(); ++i)
     if (plan().steps[i].outputs.at(0) == plan().hidden) hidden_step_ = i;
@@ -122,6 +131,8 @@ int32_t Session::add_sequence() {
   }
   const int32_t id = free_sequences_.back();
   free_sequences_.pop_back();
+  adapter_of_.resize(sequences_.size());
+  adapter_of_[id] = -1;
   sequences_[id].emplace(pool_, kv_.block_size());
   sequences_[id]->reserve(step_.table_stride());
   return id;
@@ -137,6 +148,7 @@ int32_t Session::fork_sequence(int32_t sequence) {
   BlockTable copy = table(sequence).fork();
   const int32_t id = add_sequence();
   *sequences_[id] = std::move(copy);
+  adapter_of_[id] = adapter_of_[sequence];
   return id;
 }
 
@@ -146,6 +158,12 @@ void Session::truncate(int32_t sequence, int32_t tokens) {
   if (tokens < 0 || tokens > length(sequence))
     fail("sequence {} has {} tokens, it cannot be cut to {}", sequence, length(sequence), tokens);
   table(sequence).truncate(tokens);
+}
+
+void Session::set_adapter(int32_t sequence, int32_t adapter) {
+  table(sequence);
+  if (adapter >= 0) adapters_.check(adapter);
+  adapter_of_[sequence] = adapter;
 }
 
 void Session::need_blocks(int64_t blocks) {
@@ -204,7 +222,7 @@ void Session::append_kv(std::span<const SequenceInput> inputs) {
     BlockTable& t = table(in.sequence);
     const int32_t begin = t.tokens();
     append_kv(t, static_cast<int32_t>(in.tokens.size()));
-    parts_.push_back({in.tokens, begin, t.blocks(), in.logits});
+    parts_.push_back({in.tokens, begin, t.blocks(), in.logits, adapter_of_[in.sequence]});
   }
 }
 
@@ -233,7 +251,9 @@ Session::Chunk Session::next_chunk(std::span<const StepPart> parts) {
     for (int64_t t = 0; t < n; ++t) {
       step_.token_ids[c.tokens + t] = in.tokens[done_[i] + t];
       step_.positions[c.tokens + t] = position + static_cast<int32_t>(t);
+      step_.adapters[c.tokens + t] = adapters_.row(in.adapter);
     }
+    c.adapters = c.adapters || in.adapter >= 0;
     const int64_t rows = in.logits == WantLogits::all                 ? n
                          : in.logits == WantLogits::last && n == left ? 1
                                                                       : 0;
@@ -257,12 +277,20 @@ void Session::set_context(const Chunk& chunk) {
   context_.logit_rows = chunk.rows;
   step_.upload(context_);
   context_.kv = kv_.view();
+  const int32_t* adapters = context_.lora.adapters;
+  context_.lora = adapters_.view();
+  context_.lora.adapters = adapters;
 }
 
 void Session::launch(const Chunk& chunk, bool hidden_alone) {
   set_context(chunk);
-  auto launches = program_.launches(chunk.tokens, chunk.rows);
-  if (hidden_alone) launches = launches.first(std::min(launches.size(), hidden_step_ + 1));
+  auto launches = program_.launches(chunk.tokens, chunk.rows, chunk.adapters);
+  if (hidden_alone) {
+    size_t count = 0;
+    while (count < launches.size() && program_.step_of(count, chunk.adapters) <= hidden_step_)
+      ++count;
+    launches = launches.first(count);
+  }
   if (!profile_) {
     backend_.run(launches, program_.workspace(), context_);
     return;
@@ -276,12 +304,13 @@ void Session::launch(const Chunk& chunk, bool hidden_alone) {
   for (int32_t s = 0; s < chunk.sequences; ++s) context += step_.context_len[s];
   for (auto* v : {&profile_->us, &profile_->bytes, &profile_->flops})
     v->resize(plan().steps.size());
-  for (size_t i = 0; i < launches.size(); ++i) {
+  for (size_t launch = 0; launch < launches.size(); ++launch) {
+    const size_t i = program_.step_of(launch, chunk.adapters);
     const OpSignature s = plan().signature(plan().steps[i]);
     const bool by_rows = program_.is_row_step(i);
     const OpCost c = cost(s, by_rows ? chunk.rows : chunk.tokens,
                           s.op == Op::attention ? chunk.sequences : chunk.rows, context);
-    profile_->us[i] += times_[i];
+    profile_->us[i] += times_[launch];
     profile_->bytes[i] += c.bytes;
     profile_->flops[i] += c.flops;
   }
@@ -343,7 +372,8 @@ LogitRows Session::enqueue(std::span<const StepPart> parts, const Feed& feed) {
     TOKAMAK_ASSERT(done_[i] == static_cast<int32_t>(parts[i].tokens.size()));
   set_context(chunk);
   if (feed) feed(const_cast<int32_t*>(context_.token_ids));
-  backend_.enqueue(program_.launches(chunk.tokens, chunk.rows), program_.workspace(), context_);
+  backend_.enqueue(program_.launches(chunk.tokens, chunk.rows, chunk.adapters),
+                   program_.workspace(), context_);
   return {program_.operand(plan().logits).as<float>(), chunk.rows, vocab_};
 }
 

@@ -13,9 +13,11 @@
 #include "backend/step_inputs.h"
 #include "engine/engine_config.h"
 #include "engine/engine_file.h"
+#include "engine/lora_plan.h"
 #include "engine/memory_plan.h"
 #include "runtime/kv/block_table.h"
 #include "runtime/kv/kv_cache.h"
+#include "runtime/lora_store.h"
 #include "runtime/program.h"
 
 namespace tokamak {
@@ -36,6 +38,7 @@ struct SessionOptions {
   // A token's logits do not depend on other sequences, chunks or workers, bit for bit. Engines that
   // were not built so get other tactics where theirs cannot.
   bool deterministic = false;
+  LoraOptions lora = {};            // max_rank 0: as the engine was built
   LayoutLookup other_layouts = {};  // of devices that the engine may have been built for
   // Called with the engine before its tactics are bound: may write other choices into the plan.
   std::function<void(EngineFile&, const EngineConfig&)> prepare = {};
@@ -58,6 +61,7 @@ struct StepPart {
   int32_t begin = 0;
   std::span<const int32_t> blocks;
   WantLogits logits = WantLogits::last;
+  int32_t adapter = -1;  // of the session's; -1: none
 };
 
 // Rows in the order of the inputs; valid until the next step.
@@ -105,6 +109,9 @@ class Session {
   int32_t fork_sequence(int32_t sequence);
   int32_t length(int32_t sequence) const;
   void truncate(int32_t sequence, int32_t tokens);
+  // LoRA adapters (max_lora_rank), and which one a sequence's tokens take from now on; -1: none.
+  LoraStore& adapters() { return adapters_; }
+  void set_adapter(int32_t sequence, int32_t adapter);
 
   // Room for so many more tokens over so many sequences, ahead of time: steps within it allocate
   // nothing. Error when the memory is not there.
@@ -135,6 +142,7 @@ class Session {
   struct DecodeInputs {
     int32_t *token_ids, *positions, *context_len;
     const float* logits;
+    bool adapters;  // some sequence has one
   };
   DecodeInputs open_decode(std::span<const DecodeStart> rows, int64_t steps);
   // Enqueues one step; no sequence may be longer than max_context after it.
@@ -163,6 +171,7 @@ class Session {
  private:
   struct Chunk {
     int32_t tokens = 0, rows = 0, sequences = 0;
+    bool adapters = false;
   };
   void open_memory();
   MemoryNeed plan_device_memory(int64_t rows, size_t free_bytes) const;
@@ -183,13 +192,16 @@ class Session {
 
   Backend& backend_;
   EngineConfig config_;
-  EngineFile engine_;
   SessionOptions options_;
+  std::vector<LoraTarget> lora_targets_;
+  EngineFile engine_;
   Program program_;
+  LoraStore adapters_;
   KvCache kv_;
   BlockPool pool_;
   BlockTable scratch_;  // what decoding steps write for sequences that have ended
   std::vector<std::optional<BlockTable>> sequences_;
+  std::vector<int32_t> adapter_of_;  // per sequence
   std::vector<int32_t> free_sequences_;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
   size_t hidden_step_ = 0;  // that makes the hidden states, where the plan keeps them
@@ -197,6 +209,7 @@ class Session {
 
   // The step's inputs (StepContext points here) and progress.
   StepInputs step_;
+  bool decodes_adapters_ = false;  // of open_decode
   std::vector<StepPart> parts_;
   std::vector<int32_t> done_;    // per part: tokens launched
   std::vector<float> gathered_;  // logits of steps of several launches, or from device memory

@@ -19,6 +19,7 @@ Session::DecodeInputs Session::open_decode(std::span<const DecodeStart> rows, in
   step_.begin();
   append_kv(scratch_, 1);
   const int32_t scratch = scratch_.blocks()[0];
+  decodes_adapters_ = false;
   for (int32_t i = 0; i < count; ++i) {
     BlockTable& t = table(rows[i].sequence);
     const int32_t length = t.tokens();
@@ -28,25 +29,26 @@ Session::DecodeInputs Session::open_decode(std::span<const DecodeStart> rows, in
                 step_.table_stride() - static_cast<int64_t>(t.blocks().size()), scratch);
     step_.token_ids[i] = rows[i].next;
     step_.positions[i] = length;
+    step_.adapters[i] = adapters_.row(adapter_of_[rows[i].sequence]);
+    decodes_adapters_ = decodes_adapters_ || step_.adapters[i] >= 0;
     step_.context_len[i] = length + 1;
     step_.query_begin[i] = i;
     step_.logit_index[i] = i;
   }
   step_.query_begin[count] = static_cast<int32_t>(count);
-  context_.tokens = context_.sequences = context_.logit_rows = static_cast<int32_t>(count);
-  step_.upload(context_);
-  context_.kv = kv_.view();
+  set_context({static_cast<int32_t>(count), static_cast<int32_t>(count),
+               static_cast<int32_t>(count), decodes_adapters_});
   return {const_cast<int32_t*>(context_.token_ids), const_cast<int32_t*>(context_.positions),
           const_cast<int32_t*>(context_.context_len),
-          program_.operand(plan().logits).as<const float>()};
+          program_.operand(plan().logits).as<const float>(), decodes_adapters_};
 }
 
 void Session::close_decode() { scratch_.clear(); }
 
 void Session::enqueue_decode(int32_t max_context) {
   context_.max_context = max_context;
-  backend_.enqueue(program_.launches(context_.tokens, context_.logit_rows), program_.workspace(),
-                   context_);
+  backend_.enqueue(program_.launches(context_.tokens, context_.logit_rows, decodes_adapters_),
+                   program_.workspace(), context_);
 }
 
 }  // namespace tokamak

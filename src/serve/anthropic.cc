@@ -38,6 +38,8 @@ class Message : public std::enable_shared_from_this<Message> {
     const Json sampling = to_sampling(f);
     g.params = read_sampling(Fields(sampling), room_);
     read_form(ordered, tools, g);
+    read_model(f, room_, g);
+    model_ = g.model;
     f.get("max_tokens");
     g.params.max_tokens = read_max_tokens(f, {"max_tokens"}, 0, g.prompts[0].size(), room_);
     if (g.params.max_tokens == 0) f.wrong("max_tokens", "at least 1");
@@ -76,7 +78,7 @@ class Message : public std::enable_shared_from_this<Message> {
     return {{"id", id_},
             {"type", "message"},
             {"role", "assistant"},
-            {"model", room_.model},
+            {"model", model_},
             {"content", std::move(content)},
             {"stop_reason", std::move(stop_reason)},
             {"stop_sequence", stop_string_.empty() ? Json() : Json(stop_string_)},
@@ -181,6 +183,7 @@ class Message : public std::enable_shared_from_this<Message> {
   }
 
   EngineRoom& room_;
+  std::string model_;
   const std::shared_ptr<Call> call_;
   const std::string id_ = random_id("msg_");
   bool stream_ = false;

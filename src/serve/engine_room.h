@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "serve/lora_models.h"
 #include "serve/metrics.h"
 #include "tokamak/executor.h"
 #include "tokamak/llm.h"
@@ -23,11 +24,13 @@ struct EngineRoom {
   Metrics& metrics;
   const Tokenizer* tokenizer;  // none: token ids only
   std::string model;           // its name to clients
+  LoraModels& loras;
   int64_t vocab_size = 0, max_model_len = 0;
   int64_t max_in_flight = 0;  // sequences that run and wait; 0: no limit
   double request_timeout_s = 0;
   Pooling pooling = Pooling::last;  // of embeddings, unless a request says otherwise
   int64_t created = 0;              // Unix time
+  bool allow_lora_updates = false;
 
   std::atomic<int64_t> in_flight = 0;
   std::atomic<bool> draining = false;

@@ -76,6 +76,7 @@ void Generation::start(size_t first, int64_t count) {
   r.priority = request_.priority;
   r.prompt_logprobs = request_.prompt_logprobs;
   r.cache_salt = request_.cache_salt;
+  r.lora = request_.lora;
   if (room_.request_timeout_s > 0) r.timeout_s = room_.request_timeout_s;
   const uint64_t id = room_.executor.enqueue(
       std::move(r), [self = shared_from_this(), first](const ExecutorEvent& e) {

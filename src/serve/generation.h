@@ -21,6 +21,8 @@ struct GenerationRequest {
   int32_t priority = 0;
   uint64_t cache_salt = 0;
   bool special_text = false;  // pieces show special tokens
+  int32_t lora = -1;
+  std::string model;  // as the client named it
 };
 
 struct OutputToken {

@@ -33,6 +33,7 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     read_shared(f, room_, g);
     g.params.guide = read_guide(f, *call_, room_);
     read_tool_use(f, tools, g);
+    model_ = g.model;
     g.params.max_tokens =
         read_max_tokens(f, {"max_completion_tokens", "max_tokens"}, 0, g.prompts[0].size(), room_);
     if (g.params.max_tokens == 0) f.wrong("max_tokens", "at least 1");
@@ -118,7 +119,7 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     return {{"id", id_},
             {"object", object},
             {"created", created_},
-            {"model", room_.model},
+            {"model", model_},
             {"choices", Json::array()}};
   }
 
@@ -178,6 +179,7 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
   }
 
   EngineRoom& room_;
+  std::string model_;
   const TokenText& tokens_;
   const std::shared_ptr<Call> call_;
   const std::string id_ = random_id("chatcmpl-");

@@ -25,6 +25,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
     g.prompts = read_prompts(f, "prompt", room_);
     read_shared(f, room_, g);
     g.params.guide = read_guide(f, *call_, room_);
+    model_ = g.model;
     n_ = g.n;
     size_t longest = 0;
     for (const auto& p : g.prompts) longest = std::max(longest, p.size());
@@ -131,7 +132,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
     return {{"id", id_},
             {"object", "text_completion"},
             {"created", created_},
-            {"model", room_.model},
+            {"model", model_},
             {"choices", Json::array()}};
   }
 
@@ -177,6 +178,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
   }
 
   EngineRoom& room_;
+  std::string model_;
   const TokenText& tokens_;
   const std::shared_ptr<Call> call_;
   const std::string id_ = random_id("cmpl-");

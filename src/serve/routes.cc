@@ -15,6 +15,16 @@ namespace {
 
 using CallPtr = std::shared_ptr<Call>;
 
+Json lora_json(const EngineRoom& room, const LoraModels::Model& m) {
+  return {{"id", m.name},
+          {"object", "model"},
+          {"created", room.created},
+          {"owned_by", "tokamak"},
+          {"root", m.path},
+          {"parent", room.model},
+          {"max_model_len", room.max_model_len}};
+}
+
 Json model_json(const EngineRoom& room) {
   return {{"id", room.model},      {"object", "model"},  {"created", room.created},
           {"owned_by", "tokamak"}, {"root", room.model}, {"max_model_len", room.max_model_len}};
@@ -27,10 +37,48 @@ void get_health(EngineRoom& room, const CallPtr& call) {
 
 void get_model(EngineRoom& room, const CallPtr& call) {
   const std::string id = call->request().path.substr(std::string("/v1/models/").size());
-  if (id != room.model)
-    throw ApiError(404, fmt::format("model: '{}' is not served here, '{}' is", id, room.model),
-                   "model", "model_not_found");
+  room.loras.find(id);
+  for (const LoraModels::Model& m : room.loras.list())
+    if (m.name == id) return call->json(200, lora_json(room, m));
   call->json(200, model_json(room));
+}
+
+void get_models(EngineRoom& room, const CallPtr& call) {
+  Json data = Json::array({model_json(room)});
+  for (const LoraModels::Model& m : room.loras.list()) data.push_back(lora_json(room, m));
+  call->json(200, {{"object", "list"}, {"data", std::move(data)}});
+}
+
+std::string need_string(const Fields& f, const char* name) {
+  const auto text = f.string(name);
+  if (!text || text->empty()) f.wrong(name, "a string");
+  return *text;
+}
+
+// They name files of this machine: only where the operator allows it.
+void check_lora_updates(const EngineRoom& room) {
+  if (!room.allow_lora_updates)
+    throw ApiError(403, "adapters may not be changed here (--allow_runtime_lora_updating)", {},
+                   "permission_denied");
+}
+
+void post_load_lora(EngineRoom& room, const CallPtr& call) {
+  check_lora_updates(room);
+  const Json body = call->body();
+  const Fields f(body);
+  const std::string name = need_string(f, "lora_name");
+  room.loras.load(name, need_string(f, "lora_path"), f.flag("load_inplace"));
+  call->text(200, "text/plain; charset=utf-8",
+             fmt::format("Success: LoRA adapter '{}' added successfully.", name));
+}
+
+void post_unload_lora(EngineRoom& room, const CallPtr& call) {
+  check_lora_updates(room);
+  const Json body = call->body();
+  const std::string name = need_string(Fields(body), "lora_name");
+  room.loras.unload(name);
+  call->text(200, "text/plain; charset=utf-8",
+             fmt::format("Success: LoRA adapter '{}' removed successfully.", name));
 }
 
 void post_tokenize(EngineRoom& room, const CallPtr& call) {
@@ -110,9 +158,9 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
       kOpen);
   add("GET", "/metrics", with_room(get_metrics), kOpen);
   add("GET", "/openapi.json", with_room(get_openapi), kOpen);
-  add("GET", "/v1/models", [this](const CallPtr& c) {
-    c->json(200, {{"object", "list"}, {"data", Json::array({model_json(room_)})}});
-  });
+  add("GET", "/v1/models", with_room(get_models));
+  add("POST", "/v1/load_lora_adapter", with_room(post_load_lora));
+  add("POST", "/v1/unload_lora_adapter", with_room(post_unload_lora));
   add("GET", "/v1/models/*", with_room(get_model));
   add("POST", "/v1/completions", [this](const CallPtr& c) { post_completions(room_, tokens_, c); });
   add("POST", "/v1/chat/completions",

@@ -139,10 +139,12 @@ int64_t read_max_tokens(const Fields& fields, std::initializer_list<const char*>
 }
 
 void check_model(const Fields& fields, const EngineRoom& room) {
-  const auto model = fields.string("model");
-  if (model && *model != room.model)
-    throw ApiError(404, fmt::format("model: '{}' is not served here, '{}' is", *model, room.model),
-                   "model", "model_not_found");
+  room.loras.find(fields.string("model"));
+}
+
+void read_model(const Fields& fields, const EngineRoom& room, GenerationRequest& request) {
+  request.model = fields.string("model").value_or(room.model);
+  request.lora = room.loras.find(request.model);
 }
 
 void refuse(const Fields& fields, std::initializer_list<const char*> names) {
@@ -159,6 +161,7 @@ void read_shared(const Fields& fields, const EngineRoom& room, GenerationRequest
   request.params = read_sampling(fields, room);
   request.n = request.params.n;
   request.cache_salt = read_cache_salt(fields);
+  read_model(fields, room, request);
   request.priority = static_cast<int32_t>(fields.integer("priority", -1000, 1000).value_or(0));
 }
 

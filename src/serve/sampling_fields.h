@@ -16,6 +16,8 @@ int64_t read_max_tokens(const Fields& fields, std::initializer_list<const char*>
 
 // 404 when the request asks for a model that is not here.
 void check_model(const Fields& fields, const EngineRoom& room);
+// The same, and which one it is: the base model or an adapter.
+void read_model(const Fields& fields, const EngineRoom& room, GenerationRequest& request);
 // 400 for a field that asks for what this server does not do.
 void refuse(const Fields& fields, std::initializer_list<const char*> names);
 // Sampling (with n, best_of and beam search), cache_salt and priority into `request`.

@@ -63,7 +63,9 @@ struct Server::Impl {
         metrics(name_of(options.served_model_name, name)),
         executor_settings(executor_options(llm, options)),
         executor(std::make_unique<Executor>(llm.session(), executor_settings)),
-        room{llm, *executor, metrics, tokenizer_of(llm), name_of(options.served_model_name, name)},
+        loras(llm, *executor, name_of(options.served_model_name, name)),
+        room{llm,  *executor, metrics, tokenizer_of(llm), name_of(options.served_model_name, name),
+             loras},
         token_text(room.tokenizer),
         access(options.api_keys, options.allowed_origins),
         routes(room, token_text) {
@@ -75,8 +77,10 @@ struct Server::Impl {
     room.request_timeout_s = options.request_timeout_s;
     room.pooling = options.pooling;
     room.created = unix_time();
+    room.allow_lora_updates = options.allow_lora_updates;
     if (options.executor.max_queue_size > 0)
       room.max_in_flight = executor_settings.max_batch_size + options.executor.max_queue_size;
+    for (const auto& [lora, path] : options.lora_modules) loras.load(lora, path);
     http = std::make_unique<HttpServer>(
         options.host, options.port, options.http_threads, options.limits,
         [this](HttpRequest request, std::shared_ptr<Reply> reply) {
@@ -120,6 +124,7 @@ struct Server::Impl {
   Metrics metrics;
   ExecutorOptions executor_settings;
   std::unique_ptr<Executor> executor;
+  LoraModels loras;
   EngineRoom room;
   TokenText token_text;
   Access access;

@@ -19,7 +19,9 @@ struct ServeOptions {
   int http_threads = 2;
   HttpLimits limits;
   TlsFiles tls;
-  std::string served_model_name;             // empty: the model's file name
+  std::string served_model_name;                                  // empty: the model's file name
+  std::vector<std::pair<std::string, std::string>> lora_modules;  // name, path
+  bool allow_lora_updates = false;           // by /v1/load_lora_adapter and /v1/unload_lora_adapter
   std::vector<std::string> api_keys;         // none: open to all
   std::vector<std::string> allowed_origins;  // of web pages (CORS); "*": all
   ExecutorOptions executor;                  // max_queue_size is kept by the server

@@ -93,7 +93,9 @@ struct DeviceStep {
     std::copy(step.context_len.begin(), step.context_len.end(), arrays.context_len);
     std::copy(step.logit_index.begin(), step.logit_index.end(), arrays.logit_index);
     std::copy(step.block_table.begin(), step.block_table.end(), arrays.block_table);
+    std::copy(step.lora.adapters.begin(), step.lora.adapters.end(), arrays.adapters);
     arrays.upload(context);
+    attach_lora(backend, step.lora);
     for (HostKv* kv : {&step.other, &cache}) {
       pools.emplace_back(backend, kv->k.data(), kv->k.size());
       pools.emplace_back(backend, kv->v.data(), kv->v.size());
@@ -104,8 +106,24 @@ struct DeviceStep {
     }
     context.kv.layers = layers;
   }
+  void attach_lora(Backend& backend, HostLora& lora) {
+    for (HostLora::Part& p : lora.parts) {
+      pools.emplace_back(backend, p.a_rows.data(), p.a_rows.size());
+      pools.emplace_back(backend, p.b_rows.data(), p.b_rows.size());
+      lora_parts.push_back({pools[pools.size() - 2].at(p.a_rows.data()),
+                            pools.back().at(p.b_rows.data()), static_cast<float>(p.scale),
+                            static_cast<int32_t>(p.rank), p.dtype});
+    }
+    if (lora.parts.empty()) return;
+    auto* parts = reinterpret_cast<std::byte*>(lora_parts.data());
+    pools.emplace_back(backend, parts, lora_parts.size() * sizeof(LoraPart));
+    context.lora.parts = reinterpret_cast<const LoraPart*>(pools.back().at(parts));
+    context.lora.part_count = static_cast<int32_t>(lora.part_count);
+  }
+
   StepInputs arrays;
   StepContext context;
+  std::vector<LoraPart> lora_parts;
   std::deque<Mirror> pools;
   std::vector<KvLayerView> layers;
 };

@@ -71,6 +71,7 @@ std::vector<OpRow> op_table() {
   add_move_rows(table);
   add_linear_rows(table);
   add_attention_rows(table);
+  add_lora_rows(table);
   return table;
 }
 

@@ -27,6 +27,7 @@ void add_row_wise_rows(std::vector<OpRow>& table);
 void add_move_rows(std::vector<OpRow>& table);
 void add_linear_rows(std::vector<OpRow>& table);
 void add_attention_rows(std::vector<OpRow>& table);
+void add_lora_rows(std::vector<OpRow>& table);
 
 // One per-dtype table of allowed errors: of an element relative to its magnitude, and of a whole
 // tensor (squared error over squared values).

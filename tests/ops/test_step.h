@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "host_lora.h"
 #include "host_tensor.h"
 
 namespace tokamak::test {
@@ -40,8 +41,9 @@ class TestStep {
   const StepShape shape;
   StepContext context;  // kv.layers: two, of which layer 1 is used
   std::vector<int32_t> ids, positions, query_begin, context_len, block_table, logit_index;
-  HostKv cache;  // as the step finds it
-  HostKv other;  // layer 0: must stay as it is
+  HostKv cache;   // as the step finds it
+  HostKv other;   // layer 0: must stay as it is
+  HostLora lora;  // of op lora
   // Of layer 1: other than 1 for fp8.
   float k_scale() const { return shape.kv_dtype == DType::f8e4m3 ? 0.03f : 1; }
   float v_scale() const { return shape.kv_dtype == DType::f8e4m3 ? 0.2f : 1; }

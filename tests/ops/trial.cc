@@ -98,6 +98,7 @@ Trial::Trial(const OpRow& row, const OpSignature& s, const StepShape& shape, Fil
       seed_(seed),
       rng_(seed),
       step_(shape, vocab(s), kv(s).first, kv(s).second, rng_) {
+  if (s.op == Op::lora) step_.lora = random_lora(s, step_.query_begin, rng_);
   for (const ValueType& t : s.inputs) {
     inputs_.push_back(random_tensor(t, step_.context.tokens, step_.context.logit_rows,
                                     t.dtype == DType::i32 ? Fill::gaussian : fill, rng_));

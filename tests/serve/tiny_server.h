@@ -28,8 +28,9 @@ class TinyModel {
         << "{% for m in messages %}{% if m.role == 'villain' %}{{ raise_exception('no villains') }}"
            "{% endif %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:";
   }
-  std::unique_ptr<LLM> open() const {
+  std::unique_ptr<LLM> open(int64_t max_lora_rank) const {
     LLMOptions o;
+    o.max_lora_rank = max_lora_rank;
     o.workers = 2;
     o.deterministic = true;
     return std::make_unique<LLM>(engine_, o);
@@ -41,7 +42,8 @@ class TinyModel {
 };
 
 struct TinyServer {
-  explicit TinyServer(const TinyModel& model, ServeOptions o = {}) : llm(model.open()) {
+  explicit TinyServer(const TinyModel& model, ServeOptions o = {}, int64_t max_lora_rank = 0)
+      : llm(model.open(max_lora_rank)) {
     o.port = 0;
     o.log_requests = false;
     o.served_model_name = "tiny";

@@ -6,6 +6,7 @@
 #include "backend/cpu/linear/amx_tactic.h"
 #include "backend/cpu/linear/linear_tactic.h"
 #include "backend/cpu/linear/rows16_embedding.h"
+#include "backend/cpu/lora/lora_tactic.h"
 #include "backend/cpu/reference/reference.h"
 #include "backend/plain_layout.h"
 
@@ -24,6 +25,8 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_reference_moves(r);
   add_reference_rope(r);
   add_reference_attention(r);
+  add_reference_lora(r);
+  add_reference_lora(r);
 
   add_rows16_embedding(r);
   add_light_tactics(r);
@@ -31,6 +34,8 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_tuned_linear(r);
   add_amx_linear(r);
   add_tuned_attention(r);
+  add_tuned_lora(r);
+  add_tuned_lora(r);
   return r;
 }
 

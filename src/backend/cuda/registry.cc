@@ -23,6 +23,7 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_cuda_reference_rowwise(r);
   add_cuda_reference_moves(r);
   add_cuda_reference_attention(r);
+  add_cuda_reference_lora(r);
   add_split_attention(r);
   add_cublaslt_linear(r);
   add_skinny_linear(r);

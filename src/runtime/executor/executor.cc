@@ -4,8 +4,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -79,6 +81,7 @@ struct Executor::Impl {
     bool on_device = false;        // its tokens are chosen by the device, its logits are nobody's
     bool begun = false;            // its first token has been told
     std::vector<bool> ended = {};  // per output
+    int32_t lora = -1;
   };
   // A step whose tokens are still to come.
   struct UnderWay {
@@ -106,6 +109,9 @@ struct Executor::Impl {
   void count_end(const std::string& reason);
   void drop_cancelled();
   void drop(uint64_t id, int32_t output);
+  void run_calls(std::unique_lock<std::mutex>& lock);
+  uint64_t salt_of(const ExecutorRequest& r) const;
+  void unload_unused();
 
   Session& session;
   const int64_t max_beam_width;
@@ -119,6 +125,8 @@ struct Executor::Impl {
   std::deque<UnderWay> under_way;  // of the step loop; at most two, in order
   double last_end = 0;             // of a step
   std::vector<Cancelled> cancelled;
+  std::vector<std::packaged_task<void()>> calls;
+  std::set<int32_t> leaving;  // adapters that no new request may have
   ExecutorStats counters;
   Results results;
   Delivery delivery;
@@ -141,7 +149,9 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   if (r.pooling && session.hidden_size() == 0)
     fail("the engine keeps no hidden states for embeddings: build it again");
   if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
+  request.lora = r.lora;
   std::lock_guard lock(mutex);
+  s.cache_salt = salt_of(r);
   const uint64_t id = scheduler.add(std::move(s));
   if (!request.callback) {
     results.open(id, static_cast<int64_t>(request.ended.size()));
@@ -151,6 +161,30 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   requests.emplace(id, std::move(request));
   work.notify_one();
   return id;
+}
+
+// Keys and values are of the adapter that they were made with.
+uint64_t Executor::Impl::salt_of(const ExecutorRequest& r) const {
+  if (r.lora < 0) return r.cache_salt;
+  if (leaving.contains(r.lora)) fail("LoRA adapter {} is being unloaded", r.lora);
+  session.adapters().check(r.lora);
+  const uint64_t number = static_cast<uint64_t>(r.lora) + 1;
+  return (r.cache_salt ^ number * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull + number;
+}
+
+void Executor::Impl::unload_unused() {
+  std::erase_if(leaving, [this](int32_t lora) {
+    for (const auto& [id, r] : requests)
+      if (r.lora == lora) return false;
+    session.adapters().unload(lora);
+    return true;
+  });
+}
+
+void Executor::Impl::run_calls(std::unique_lock<std::mutex>& lock) {
+  while (!under_way.empty()) finish_step(lock);
+  for (auto& call : std::exchange(calls, {})) call();
+  if (!leaving.empty()) unload_unused();
 }
 
 void Executor::Impl::count_end(const std::string& reason) {
@@ -209,8 +243,13 @@ void Executor::Impl::drop(uint64_t id, int32_t output) {
 void Executor::Impl::step_loop() {
   std::unique_lock lock(mutex);
   while (true) {
-    work.wait(lock, [this] { return stopping || !requests.empty() || !under_way.empty(); });
+    work.wait(lock, [this] {
+      return stopping || !requests.empty() || !under_way.empty() || !calls.empty() ||
+             !leaving.empty();
+    });
     if (stopping) return;
+    if (!calls.empty() || !leaving.empty()) run_calls(lock);
+    if (requests.empty() && under_way.empty()) continue;
     const double start = now_s();
     drop_cancelled();
     while (!under_way.empty() && !runs_ahead()) finish_step(lock);
@@ -235,7 +274,7 @@ std::vector<StepItem> Executor::Impl::items_of(const Schedule& schedule) {
       continue;
     }
     Request& r = requests.at(p.id);
-    items.push_back({p.id, r.choice.get(), &r.prompt, i, 1, p.samples});
+    items.push_back({p.id, r.choice.get(), &r.prompt, i, 1, p.samples, r.lora});
   }
   return items;
 }
@@ -392,6 +431,24 @@ void Executor::cancel(uint64_t id, int32_t output) {
 int64_t Executor::max_width() const { return impl_->scheduler.max_width(); }
 
 ExecutorResult Executor::await(uint64_t id) { return impl_->results.await(id); }
+
+void Executor::between_steps(const std::function<void()>& f) {
+  std::packaged_task<void()> call(f);
+  std::future<void> done = call.get_future();
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->calls.push_back(std::move(call));
+  }
+  impl_->work.notify_one();
+  done.get();
+}
+
+void Executor::unload_lora(int32_t lora) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->session.adapters().check(lora);
+  impl_->leaving.insert(lora);
+  impl_->work.notify_one();
+}
 
 ExecutorStats Executor::stats() const {
   std::lock_guard lock(impl_->mutex);

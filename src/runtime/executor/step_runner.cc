@@ -48,7 +48,7 @@ void StepRunner::lay_out(const Schedule& schedule, std::span<const StepItem> ite
                                             : WantLogits::none;
       rows.of_prompt |= all;
       rows.count += all ? static_cast<int64_t>(p.tokens.size()) : p.samples;
-      parts_.push_back({p.tokens, p.begin, p.blocks, wanted});
+      parts_.push_back({p.tokens, p.begin, p.blocks, wanted, item.adapter});
     }
     row_count_ += rows.count;
     rows_.push_back(rows);

@@ -19,6 +19,7 @@ struct StepItem {
   PromptNotes* prompt = nullptr;
   size_t first = 0, parts = 1;
   bool samples = false;  // its sequences have logits to choose from
+  int32_t adapter = -1;  // of the session's
   // What comes of it.
   Chosen chosen = {};
   std::string error = {};  // of this request alone

@@ -12,5 +12,7 @@ void add_reference_rowwise(CpuRegistry& r);      // reduce, softmax
 void add_reference_moves(CpuRegistry& r);        // concat, reshape, gather_rows, embedding
 void add_reference_rope(CpuRegistry& r);
 void add_reference_attention(CpuRegistry& r);
+void add_reference_lora(CpuRegistry& r);
+void add_reference_lora(CpuRegistry& r);
 
 }  // namespace tokamak

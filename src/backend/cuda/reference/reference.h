@@ -11,6 +11,7 @@ void add_cuda_reference_rowwise(
     CudaRegistry& r);                            // reduce, softmax, norms, embedding, linear(_glu)
 void add_cuda_reference_moves(CudaRegistry& r);  // concat, reshape, gather_rows
 void add_cuda_reference_attention(CudaRegistry& r);  // rope, attention
+void add_cuda_reference_lora(CudaRegistry& r);
 
 // A tactic made of functions.
 class CudaSimpleTactic final : public CudaTactic {
