@@ -18,6 +18,7 @@
 
 namespace tokamak {
 
+class Drafter;
 class Session;
 
 struct ExecutorOptions {
@@ -31,6 +32,7 @@ struct ExecutorOptions {
   std::string batch_scheduler_policy = "guaranteed_no_evict";
   std::string context_chunking_policy = "first_come_first_served";  // or equal_progress
   bool enable_block_reuse = true;
+  Drafter* drafter = nullptr;  // speculative decoding: LLM::drafter(), this executor's alone
   // Host memory for KV blocks that must leave the cache: prompts of before, requests that gave way.
   int64_t kv_cache_host_memory_bytes = 0;
 };
@@ -114,6 +116,8 @@ struct ExecutorStats {
   // Part of the blocks that running sequences would need for themselves, saved by sharing; part of
   // the room in the blocks they use that holds no token. Means over steps.
   double kv_shared = 0, kv_waste = 0;
+  // Speculative decoding: how often tokens were guessed, how many, and how many were right.
+  int64_t drafts = 0, draft_tokens = 0, accepted_draft_tokens = 0;
   double step_s = 0;  // inside the model
   double busy_s = 0;  // while there was something to do
 };

@@ -18,6 +18,7 @@
 
 namespace tokamak {
 
+class Drafter;
 class Session;
 class Tokenizer;
 class ChatTemplate;
@@ -119,6 +120,7 @@ class LLM {
                                   bool add_generation_prompt = true) const;
   const std::filesystem::path& engine_dir() const;
   Session& session();
+  Drafter* drafter();  // of the speculative mode; null: none
 
  private:
   struct Impl;

@@ -212,6 +212,11 @@ bool is_stop_token(const SamplingParams& p, int32_t token) {
 std::vector<Completion> LLM::generate(std::span<const Request> requests,
                                       const StreamCallback& stream) {
   if (std::ranges::any_of(requests, [](const Request& r) { return r.params.width() > 1; })) {
+    if (impl_->drafter)
+      fail(
+          "--speculative_decoding_mode {} guesses for one output of a prompt: not together with "
+          "beam_width, n or best_of above 1",
+          impl_->speculation.mode);
     std::vector<ExecutorRequest> all;
     for (size_t i = 0; i < requests.size(); ++i) {
       ExecutorRequest& r = all.emplace_back();
@@ -319,6 +324,7 @@ const ModelConfig& LLM::config() const { return impl_->config; }
 const fs::path& LLM::engine_dir() const { return impl_->directory; }
 Session& LLM::session() { return impl_->session; }
 const std::string& LLM::chat_template_source() const { return impl_->template_source; }
+Drafter* LLM::drafter() { return impl_->drafter.get(); }
 bool LLM::has_chat_template() const { return impl_->chat_template.has_value(); }
 
 const Tokenizer& LLM::tokenizer() const {

@@ -76,6 +76,7 @@ int run_server(ServeCommand& o) {
 Run declare_serve(CLI::App& app) {
   auto o = std::make_shared<ServeCommand>();
   add_model_options(app, o->model);
+  add_speculation_options(app, o->model.llm);
   serve::ServeOptions& s = o->serve;
   app.add_option("--host", s.host, "Address to listen on; 0.0.0.0: all")->capture_default_str();
   app.add_option("--port", s.port, "0: any that is free")->capture_default_str();

@@ -123,6 +123,11 @@ std::string Metrics::print(const ExecutorStats& s) const {
   one("prefix_cache_queries_total", "counter", "Prompt tokens looked up in the prefix cache.",
       s.prompt_tokens);
   one("prefix_cache_hits_total", "counter", "Prompt tokens found there.", s.reused_tokens);
+  one("spec_decode_num_drafts_total", "counter", "How often tokens of a request were guessed.",
+      s.drafts);
+  one("spec_decode_num_draft_tokens_total", "counter", "Tokens guessed.", s.draft_tokens);
+  one("spec_decode_num_accepted_tokens_total", "counter", "Guessed tokens that were right.",
+      s.accepted_draft_tokens);
 
   std::lock_guard lock(mutex_);
   const auto histogram = [&](const char* name, const char* help, const Histogram& h) {

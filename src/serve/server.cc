@@ -37,6 +37,7 @@ ExecutorOptions executor_options(LLM& llm, const ServeOptions& o) {
   if (e.max_num_tokens <= 0 && session.backend().in_host_memory())
     e.max_num_tokens = std::max(kDefaultStepTokens, e.max_batch_size);
   e.max_queue_size = 0;  // EngineRoom::admit
+  e.drafter = llm.drafter();
   if (session.kv_pool().size() == 0) {
     const int64_t all = e.max_batch_size * limits.max_seq_len;
     const int64_t tokens = o.kv_cache_tokens > 0

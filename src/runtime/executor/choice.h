@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/device_choice.h"
+#include "runtime/sampler.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/session.h"
 #include "tokamak/executor.h"
@@ -34,6 +35,10 @@ class Choice {
   // logits: a row for each of the request's sequences, in their order. Called beside other
   // requests' choices, on any thread. Error fails this request alone.
   virtual Chosen next(const LogitRows& logits) = 0;
+
+  // Of a request of one sequence whose tokens may be guessed ahead: next() is called for each token
+  // that follows a right guess. Null: no guesses.
+  virtual const Sampler* sampler() const { return nullptr; }
 
   // What a device with a sampler of its own needs to choose in its place, a row for each sequence;
   // empty: the logits must come here.

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "runtime/executor/delivery.h"
 #include "runtime/executor/step_runner.h"
+#include "runtime/speculation/drafter.h"
 
 namespace tokamak {
 namespace {
@@ -71,6 +72,7 @@ struct Executor::Impl {
       : session(session),
         max_beam_width(options.max_beam_width),
         runner(session),
+        drafter(options.drafter),
         scheduler(make_scheduler(scheduler_options(options, session), options, session)),
         stepper([this] { step_loop(); }) {}
 
@@ -97,7 +99,7 @@ struct Executor::Impl {
   void step_loop();
   std::vector<StepItem> items_of(const Schedule& schedule);
   void run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock);
-  bool runs_ahead() const { return host_requests == 0 && runner.runs_ahead(); }
+  bool runs_ahead() const { return !drafter && host_requests == 0 && runner.runs_ahead(); }
   void start_step(Schedule& schedule, std::unique_lock<std::mutex>& lock);
   void finish_step(std::unique_lock<std::mutex>& lock);
   void take_tokens(const Schedule& schedule, std::span<const int32_t> tokens);
@@ -108,6 +110,8 @@ struct Executor::Impl {
   void end(uint64_t id, const std::string& reason, const std::string& error = {});
   void count_end(const std::string& reason);
   void drop_cancelled();
+  void draft(std::unique_lock<std::mutex>& lock);
+  void count_guesses(const Schedule& schedule, std::span<const StepItem> items);
   void drop(uint64_t id, int32_t output);
   void run_calls(std::unique_lock<std::mutex>& lock);
   uint64_t salt_of(const ExecutorRequest& r) const;
@@ -116,6 +120,7 @@ struct Executor::Impl {
   Session& session;
   const int64_t max_beam_width;
   StepRunner runner;
+  Drafter* const drafter;
   mutable std::mutex mutex;
   std::condition_variable work;
   bool stopping = false;
@@ -208,6 +213,7 @@ void Executor::Impl::end(uint64_t id, const std::string& reason, const std::stri
   if (it == requests.end()) return;
   count_end(reason);
   scheduler.remove(id);
+  if (drafter) drafter->drop(id);
   Request& r = it->second;
   for (size_t i = 0; i < r.ended.size(); ++i)
     if (!r.ended[i])
@@ -253,6 +259,7 @@ void Executor::Impl::step_loop() {
     const double start = now_s();
     drop_cancelled();
     while (!under_way.empty() && !runs_ahead()) finish_step(lock);
+    if (drafter) draft(lock);
     Schedule schedule = scheduler.next(start);
     for (const uint64_t id : schedule.expired) end(id, "timeout");
     const size_t before = under_way.size();
@@ -260,6 +267,30 @@ void Executor::Impl::step_loop() {
       runs_ahead() ? start_step(schedule, lock) : run_step(schedule, lock);
     if (before > 0) finish_step(lock);
     counters.busy_s += now_s() - start;
+  }
+}
+
+// Only this thread takes requests away: they stay without the lock.
+void Executor::Impl::draft(std::unique_lock<std::mutex>& lock) {
+  std::vector<DraftRequest> drafts;
+  for (const Scheduler::Decoding& d : scheduler.decoding())
+    if (const Sampler* sampler = requests.at(d.id).choice->sampler(); sampler && d.most > 0)
+      drafts.push_back({d.id, d.prompt, d.output, sampler, d.most, {}});
+  if (drafts.empty()) return;
+  lock.unlock();
+  drafter->propose(drafts);
+  lock.lock();
+  for (const DraftRequest& d : drafts)
+    if (!d.guesses.empty()) scheduler.guess(d.id, d.guesses);
+}
+
+void Executor::Impl::count_guesses(const Schedule& schedule, std::span<const StepItem> items) {
+  for (const StepItem& item : items) {
+    const int32_t guesses = schedule.parts[item.first].guesses;
+    if (guesses == 0 || item.chosen.news.empty()) continue;
+    ++counters.drafts;
+    counters.draft_tokens += guesses;
+    counters.accepted_draft_tokens += static_cast<int64_t>(item.chosen.news.size()) - 1;
   }
 }
 
@@ -300,6 +331,7 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
   std::vector<std::vector<Branch>> sampled;
   for (const StepItem& item : items)
     if (item.samples) sampled.push_back(item.chosen.next);
+  if (drafter) count_guesses(schedule, items);
   scheduler.done(schedule, sampled);
   for (StepItem& item : items) tell(item);
 }

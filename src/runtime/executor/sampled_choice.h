@@ -11,6 +11,9 @@ class SampledChoice final : public Choice {
   SampledChoice(const ExecutorRequest& request, int64_t vocab_size);
 
   Chosen next(const LogitRows& logits) override;
+  const Sampler* sampler() const override {
+    return params_.width() == 1 && samples_.size() == 1 ? &samples_[0].sampler : nullptr;
+  }
   std::vector<DeviceRow> on_device() const override;
   Chosen take(std::span<const int32_t> tokens) override;
   std::vector<int32_t> drop(int32_t output) override;

@@ -43,11 +43,13 @@ void StepRunner::lay_out(const Schedule& schedule, std::span<const StepItem> ite
     for (size_t i = item.first; i < item.first + item.parts; ++i) {
       const ScheduledPart& p = schedule.parts[i];
       const bool all = item.prompt->wants(p.begin);
-      const WantLogits wanted = all         ? WantLogits::all
-                                : p.samples ? WantLogits::last
-                                            : WantLogits::none;
+      const WantLogits wanted = all || p.guesses > 0 ? WantLogits::all
+                                : p.samples          ? WantLogits::last
+                                                     : WantLogits::none;
       rows.of_prompt |= all;
-      rows.count += all ? static_cast<int64_t>(p.tokens.size()) : p.samples;
+      rows.guesses = p.tokens.last(static_cast<size_t>(p.guesses));
+      rows.count +=
+          wanted == WantLogits::all ? static_cast<int64_t>(p.tokens.size()) : int64_t{p.samples};
       parts_.push_back({p.tokens, p.begin, p.blocks, wanted, item.adapter});
     }
     row_count_ += rows.count;
@@ -61,7 +63,7 @@ bool StepRunner::device_helps(std::span<const StepItem> items) {
   bool any = false;
   device_rows_.clear();
   for (size_t i = 0; i < items.size(); ++i) {
-    if (rows_[i].of_prompt || items[i].prompt->pools()) return false;
+    if (rows_[i].of_prompt || items[i].prompt->pools() || !rows_[i].guesses.empty()) return false;
     device_rows_.push_back(items[i].samples ? items[i].choice->on_device()
                                             : std::vector<DeviceRow>());
     any = any || !device_rows_.back().empty();
@@ -123,6 +125,22 @@ void StepRunner::bring_rows(const Rows& rows, const LogitRows& from) {
                               static_cast<size_t>(rows.count * from.vocab) * sizeof(float));
 }
 
+// Chooses token after token while the guesses were right.
+Chosen StepRunner::follow(Choice& choice, std::span<const int32_t> guesses,
+                          const LogitRows& logits) {
+  Chosen all;
+  for (size_t i = 0;; ++i) {
+    Chosen one = choice.next({logits.row(static_cast<int64_t>(i)).data(), 1, logits.vocab});
+    std::ranges::move(one.news, std::back_inserter(all.news));
+    if (one.next.empty()) {
+      all.next.clear();
+      return all;
+    }
+    all.next.push_back(one.next[0]);
+    if (i == guesses.size() || one.next[0].token != guesses[i]) return all;
+  }
+}
+
 // Requests are shared out over the workers: a request's choice depends on itself alone.
 void StepRunner::choose(const Schedule& schedule, std::span<StepItem> items,
                         std::span<const size_t> which, const LogitRows& logits) {
@@ -135,8 +153,12 @@ void StepRunner::choose(const Schedule& schedule, std::span<StepItem> items,
       try {
         if (r.of_prompt) item.prompt->add(schedule.parts[item.first].begin, mine);
         if (item.samples)
-          item.chosen = item.choice->next(
-              r.of_prompt ? LogitRows{mine.row(r.count - 1).data(), 1, logits.vocab} : mine);
+          item.chosen =
+              !r.guesses.empty()
+                  ? follow(*item.choice, r.guesses, mine)
+                  : item.choice->next(r.of_prompt
+                                          ? LogitRows{mine.row(r.count - 1).data(), 1, logits.vocab}
+                                          : mine);
       } catch (const std::exception& e) {
         item.error = e.what();
       }

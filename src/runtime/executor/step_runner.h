@@ -44,10 +44,12 @@ class StepRunner {
   struct Rows {  // of an item, in the step's logits
     int64_t first = 0, count = 0;
     bool of_prompt = false;
+    std::span<const int32_t> guesses = {};
   };
   void lay_out(const Schedule& schedule, std::span<const StepItem> items);
   bool device_helps(std::span<const StepItem> items);
   void run_on_device(const Schedule& schedule, std::span<StepItem> items);
+  static Chosen follow(Choice& choice, std::span<const int32_t> guesses, const LogitRows& logits);
   void bring_rows(const Rows& rows, const LogitRows& from);
   void choose(const Schedule& schedule, std::span<StepItem> items, std::span<const size_t> which,
               const LogitRows& logits);

@@ -21,6 +21,7 @@ struct Scheduler::Sequence {
   int32_t shared = 0;           // full blocks that the tree knows
   int32_t known = 0;            // most tokens that were computed before it gave way
   BlockTable table;
+  std::vector<int32_t> guessed;  // the last token and what may follow it; empty: no guesses
 };
 
 struct Scheduler::Entry {

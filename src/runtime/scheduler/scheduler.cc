@@ -153,6 +153,7 @@ void Scheduler::stop(Entry& e) {
   for (Sequence& s : e.sequences) {
     s.table.clear();
     s.computed = s.shared = 0;
+    s.guessed.clear();
   }
   e.runs = false;
 }
@@ -163,7 +164,39 @@ void Scheduler::expire(double now) {
   for (const RequestId id : step_.expired) remove(id);
 }
 
-void Scheduler::add_part(Entry& e, Sequence& s, int32_t count) {
+std::vector<Scheduler::Decoding> Scheduler::decoding() const {
+  std::vector<Decoding> all;
+  for (const Entry* e : running_)
+    if (e->request.width == 1 && e->decodes() && !e->complete() && e->to_come() == 0)
+      all.push_back(
+          {e->id, e->request.prompt, output(e->id), e->request.max_tokens - e->made() - 1});
+  return all;
+}
+
+void Scheduler::guess(RequestId id, std::span<const int32_t> tokens) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  const Entry& e = *it->second;
+  TOKAMAK_ASSERT(e.to_come() == 0 && e.request.width == 1);
+  const auto most = std::max<int64_t>(0, e.request.max_tokens - e.made() - 1);
+  Sequence& s = it->second->sequences[0];
+  s.guessed.assign(1, s.tokens.back());
+  s.guessed.insert(s.guessed.end(), tokens.begin(),
+                   tokens.begin() + std::min(most, static_cast<int64_t>(tokens.size())));
+}
+
+// As many as fit without taking anything from others, which have so many tokens in this step.
+int32_t Scheduler::guesses_of(Entry& e, int64_t others) {
+  Sequence& s = e.sequences[0];
+  if (s.guessed.empty()) return 0;
+  const auto room = std::min(static_cast<int64_t>(s.guessed.size()) - 1, budget_ - 1 - others);
+  auto guesses = static_cast<int32_t>(std::max<int64_t>(room, 0));
+  if (!make_room(s.table.blocks_for(1 + guesses))) guesses = 0;
+  if (guesses == 0) s.guessed.clear();  // they would be old next time
+  return guesses;
+}
+
+void Scheduler::add_part(Entry& e, Sequence& s, int32_t count, int32_t guesses) {
   const bool last = count == s.left();
   ScheduledPart& p = step_.parts.emplace_back();
   p.id = e.id;
@@ -171,10 +204,12 @@ void Scheduler::add_part(Entry& e, Sequence& s, int32_t count) {
   p.begin = s.computed;
   p.tokens =
       std::span(s.tokens).subspan(static_cast<size_t>(s.computed), static_cast<size_t>(count));
+  if (guesses > 0) p.tokens = std::span(s.guessed).first(static_cast<size_t>(1 + guesses));
+  p.guesses = guesses;
   p.samples = last;
   p.from_row = last && s.to_come > 0 ? e.row : -1;
   p.made = static_cast<int32_t>(e.made());
-  budget_ -= count;
+  budget_ -= count + guesses;
 }
 
 Schedule Scheduler::next(double now) {
@@ -192,12 +227,20 @@ Schedule Scheduler::next(double now) {
 
 void Scheduler::run_decodes() {
   const Queue order = running_;
+  // It may have given way to one ahead, or only wait for what comes of a step.
+  const auto has_next = [](const Entry* e) {
+    return e->runs && e->decodes() && !e->complete() && !e->branches;
+  };
+  int64_t others = 0;  // tokens of those behind
+  for (const Entry* e : order)
+    if (has_next(e)) others += static_cast<int64_t>(e->sequences.size());
   for (Entry* e : order) {
-    // It may have given way to one ahead, or only wait for what comes of a step.
-    if (!e->runs || !e->decodes() || e->complete() || e->branches) continue;
+    if (!has_next(e)) continue;
     if (budget_ < static_cast<int64_t>(e->sequences.size())) return;
-    if (!extend_all(*e)) continue;
-    for (Sequence& s : e->sequences) add_part(*e, s, 1);
+    others -= static_cast<int64_t>(e->sequences.size());
+    const int32_t guesses = guesses_of(*e, others);
+    if (guesses > 0 ? !extend(*e, e->sequences[0], 1 + guesses) : !extend_all(*e)) continue;
+    for (Sequence& s : e->sequences) add_part(*e, s, 1, guesses);
   }
 }
 
@@ -295,6 +338,7 @@ void Scheduler::advance(const Schedule& schedule) {
 
 void Scheduler::launched(Schedule& schedule) {
   TOKAMAK_ASSERT(!schedule.launched);
+  for (const ScheduledPart& p : schedule.parts) TOKAMAK_ASSERT(p.guesses == 0);
   advance(schedule);
   schedule.launched = true;
 }
@@ -310,9 +354,11 @@ void Scheduler::done(const Schedule& schedule, std::span<const std::vector<Branc
     if (it == entries_.end()) continue;  // removed while the step ran
     Entry& e = *it->second;
     Sequence& s = e.sequences[static_cast<size_t>(p.sequence)];
+    int32_t computed = p.begin + static_cast<int32_t>(p.tokens.size());
     if (e.request.width == 1 && p.samples) take(s, *branches);
+    if (p.guesses > 0) computed = drop_wrong(e, s, p, *branches);
     if (e.runs && (options_.reuse_prefixes || (e.gave_way && e.sequences.size() > 1)))
-      share(e, s, p.begin + static_cast<int32_t>(p.tokens.size()));
+      share(e, s, computed);
     if (e.request.width > 1 && branches) branch(e, *branches);
   }
   TOKAMAK_ASSERT(next == sampled.size());
@@ -323,6 +369,20 @@ void Scheduler::take(Sequence& s, std::span<const Branch> branches) {
   s.tokens[s.tokens.size() - static_cast<size_t>(s.to_come)] =
       branches.empty() ? 0 : branches[0].token;
   --s.to_come;
+  for (size_t i = 1; i < branches.size(); ++i) s.tokens.push_back(branches[i].token);
+}
+
+// Guesses that were wrong leave the cache. How many tokens are computed then.
+int32_t Scheduler::drop_wrong(Entry& e, Sequence& s, const ScheduledPart& p,
+                              std::span<const Branch> branches) {
+  const auto right = static_cast<int32_t>(std::max<size_t>(branches.size(), 1)) - 1;
+  TOKAMAK_ASSERT(right <= p.guesses);
+  s.guessed.clear();
+  const int32_t computed = p.begin + 1 + right;
+  if (!e.runs) return computed;
+  s.computed = computed;
+  s.table.truncate(computed);
+  return computed;
 }
 
 // The last branch of a sequence takes it over, the others share its blocks.

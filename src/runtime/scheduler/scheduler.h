@@ -72,6 +72,9 @@ struct ScheduledPart {
   // Of a token to come: that of the `samples` parts of the step before which gives it.
   int32_t from_row = -1;
   int32_t made = 0;  // tokens that the request has, with one to come
+  // How many of the tokens are guesses, the last ones. Logits are wanted for each of them and for
+  // the token before.
+  int32_t guesses = 0;
 };
 
 struct Schedule {
@@ -101,11 +104,22 @@ class Scheduler {
   // Frees its blocks at once; unknown ids are ignored.
   void remove(RequestId id);
   Schedule next(double now);
+  // Requests of one sequence whose next token the next step may give, and how many guesses of those
+  // that follow it can be of use.
+  struct Decoding {
+    RequestId id = 0;
+    std::span<const int32_t> prompt, output;  // until the next change
+    int64_t most = 0;
+  };
+  std::vector<Decoding> decoding() const;
+  // The next step computes these, too, as far as it has room. Not beside a step under way.
+  void guess(RequestId id, std::span<const int32_t> tokens);
   // The step is under way and will be done: the next one may be asked for before it is. Only one
   // may be under way then, and steps must run in order, each after all that the one before wrote.
   void launched(Schedule& schedule);
   // The step has run: what it computed may be shared. `sampled`: what becomes of the sequences of
-  // each request whose parts have `samples`, in their order. None: the caller will remove it.
+  // each request whose parts have `samples`, in their order. None: the caller will remove it. Of
+  // a part with guesses: its tokens one after the other, of which those but the last were guesses.
   void done(const Schedule& schedule, std::span<const std::vector<Branch>> sampled);
   // The step failed: what its copies were to bring is not known. Its requests are to be removed.
   void failed(const Schedule& schedule);
@@ -138,6 +152,8 @@ class Scheduler {
   bool extend_all(Entry& e);
   void share(Entry& e, Sequence& s, int32_t tokens);
   static void take(Sequence& s, std::span<const Branch> branches);
+  static int32_t drop_wrong(Entry& e, Sequence& s, const ScheduledPart& p,
+                            std::span<const Branch> branches);
   void branch(Entry& e, std::span<const Branch> branches);
   void give_way(Entry& e);
   void expire(double now);
@@ -145,7 +161,8 @@ class Scheduler {
   int64_t share_of(int64_t prompts) const;
   void run_prompts();
   void admit();
-  void add_part(Entry& e, Sequence& s, int32_t count);
+  int32_t guesses_of(Entry& e, int64_t others);
+  void add_part(Entry& e, Sequence& s, int32_t count, int32_t guesses = 0);
   void measure();
   void advance(const Schedule& schedule);
 

@@ -63,8 +63,8 @@ void DraftModel::propose(std::span<DraftRequest> requests) {
       return;
     }
     std::erase_if(guessing, [&](const Guessing& g) {
-      return static_cast<int64_t>(g.request->guesses.size()) >=
-             std::min(g.request->most, options_.draft_len());
+      return g.sampler->complete() || static_cast<int64_t>(g.request->guesses.size()) >=
+                                          std::min(g.request->most, options_.draft_len());
     });
   }
 }
