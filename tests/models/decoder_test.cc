@@ -135,13 +135,23 @@ TEST(Decoder, SmolLM3LayersWithoutRope) {
   EXPECT_FALSE(AttentionAttrs::from(attention_of(g, 1).attrs).has_rope);
 }
 
-TEST(Decoder, BfloatActivationsEndInFloatLogits) {
+TEST(Decoder, BfloatActivationsAddUpInFloatAndEndInFloatLogits) {
   ModelConfig c = small_llama();
   c.tie_word_embeddings = false;
   Graph g = build(c, true, DType::bf16, DType::bf16);
   run_passes(g, default_passes());
   EXPECT_EQ(str(g.value(g.outputs()[0].second).type), "f32[sequences, 320]");
-  EXPECT_EQ(str(g.value(g.nodes()[0].outputs[0]).type), "bf16[tokens, 64]");
+  EXPECT_EQ(str(g.value(g.nodes()[0].outputs[0]).type), "f32[tokens, 64]");
+  int sums = 0;
+  for (const Node& n : g.nodes()) {
+    if (n.op == Op::linear) EXPECT_EQ(g.value(n.inputs[0]).type.dtype, DType::bf16) << n.name;
+    if (n.op != Op::add_rms_norm) continue;
+    ++sums;
+    EXPECT_EQ(g.value(n.inputs[0]).type.dtype, DType::bf16) << n.name;
+    EXPECT_EQ(g.value(n.outputs[0]).type.dtype, DType::bf16) << n.name;
+    EXPECT_EQ(g.value(n.outputs[1]).type.dtype, DType::f32) << n.name;
+  }
+  EXPECT_EQ(sums, 4);  // two a layer
 }
 
 TEST(Decoder, DebugOutputsSurviveThePasses) {
