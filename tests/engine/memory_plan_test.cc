@@ -80,7 +80,8 @@ TEST(MemoryPlan, LiveValuesNeverOverlap) {
       peak = std::max(peak, sum);
     }
     int64_t all = 0;
-    for (const PlanValue& v : plan.values) all += value_bytes(v.type, tokens, rows) + kActivationAlignment;
+    for (const PlanValue& v : plan.values)
+      all += value_bytes(v.type, tokens, rows) + kActivationAlignment;
     EXPECT_LE(memory.bytes, all);
     EXPECT_GE(memory.bytes, peak);
   }
