@@ -26,7 +26,6 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_reference_rope(r);
   add_reference_attention(r);
   add_reference_lora(r);
-  add_reference_lora(r);
 
   add_rows16_embedding(r);
   add_light_tactics(r);
@@ -34,7 +33,6 @@ CpuRegistry make_cpu_registry(const CpuTarget& target) {
   add_tuned_linear(r);
   add_amx_linear(r);
   add_tuned_attention(r);
-  add_tuned_lora(r);
   add_tuned_lora(r);
   return r;
 }

@@ -13,6 +13,5 @@ void add_reference_moves(CpuRegistry& r);        // concat, reshape, gather_rows
 void add_reference_rope(CpuRegistry& r);
 void add_reference_attention(CpuRegistry& r);
 void add_reference_lora(CpuRegistry& r);
-void add_reference_lora(CpuRegistry& r);
 
 }  // namespace tokamak
