@@ -8,6 +8,7 @@
 #include "api/lora_adapter.h"
 #include "base/error.h"
 #include "runtime/sampler.h"
+#include "runtime/sampling_backend.h"
 #include "runtime/session.h"
 #include "runtime/tiny_adapter.h"
 #include "runtime/tiny_model.h"
@@ -80,6 +81,31 @@ TEST_F(ExecutorLora, MixedBatchesEqualRequestsAlone) {
     }
   }
   EXPECT_GT(reused, 0);
+}
+
+// Where the device chooses, steps start before the last one's tokens are known.
+TEST_F(ExecutorLora, StepsRunAheadWithAdapters) {
+  std::vector<int32_t> loras = {-1};
+  for (const auto& a : adapters_) loras.push_back(llm_->load_lora(a));
+  testing::SamplingBackend device(*backend_);
+  Session session(engine_, device,
+                  {.kv_tokens = 2048, .deterministic = true, .lora = {.max_loras = 3}});
+  for (const auto& a : adapters_) {
+    const LoraAdapter adapter = read_lora_adapter(a, llm_->config());
+    session.adapters().load(adapter.matrices, a.string());
+  }
+  std::mt19937 random(20261122);
+  std::vector<ExecutorRequest> requests;
+  for (int i = 0; i < 40; ++i) {
+    requests.push_back(request(random, loras));
+    requests.back().params.temperature = 0;
+  }
+  Executor executor(session, {.max_num_tokens = 48});
+  std::vector<uint64_t> ids;
+  for (const auto& r : requests) ids.push_back(executor.enqueue(r));
+  for (size_t i = 0; i < ids.size(); ++i)
+    EXPECT_EQ(executor.await(ids[i]).tokens, alone(requests[i])) << "request " << i;
+  EXPECT_GT(device.fed(), 50);
 }
 
 // The cache of one adapter is of no use to another.

@@ -107,7 +107,8 @@ void StepRunner::start(const Schedule& schedule, std::span<const StepItem> items
   device_parts_.clear();
   for (const StepItem& item : items) {
     const ScheduledPart& p = schedule.parts[item.first];
-    StepPipeline::Part part{{p.tokens, p.begin, p.blocks, WantLogits::none}, p.from_row};
+    StepPipeline::Part part{{p.tokens, p.begin, p.blocks, WantLogits::none, item.adapter},
+                            p.from_row};
     if (p.samples) {
       part.part.logits = WantLogits::last;
       part.row = {item.choice->on_device().at(0).sampling, p.made};
