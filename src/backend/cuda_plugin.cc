@@ -1,13 +1,12 @@
 #include "backend/cuda_plugin.h"
 
-#include <dlfcn.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/shared_library.h"
 
 namespace tokamak {
 namespace {
@@ -24,7 +23,6 @@ std::vector<std::string> candidates() {
 
 }  // namespace
 
-// The library stays loaded: backends and their kernels are its code.
 std::unique_ptr<Backend> load_cuda_backend(const CudaOptions& options) {
   std::string tried;
   for (const std::string& path : candidates()) {
@@ -33,9 +31,10 @@ std::unique_ptr<Backend> load_cuda_backend(const CudaOptions& options) {
       tried += fmt::format("\n  {}: not there", path);
       continue;
     }
-    void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) fail("the CUDA backend cannot be loaded: {}", ::dlerror());
-    void* entry = ::dlsym(library, kCudaPluginEntry);
+    std::string why;
+    const auto library = SharedLibrary::open(path, &why);
+    if (!library) fail("the CUDA backend cannot be loaded: {}", why);
+    void* entry = library->find(kCudaPluginEntry);
     if (entry == nullptr)
       fail("'{}' belongs to another version of this program: it has no {}", path, kCudaPluginEntry);
     return std::unique_ptr<Backend>(reinterpret_cast<CudaPluginEntry>(entry)(options));

@@ -1,11 +1,11 @@
 #include "ops/plugin.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
+
+#include "base/shared_library.h"
 
 namespace tokamak {
 namespace {
@@ -140,9 +140,10 @@ int32_t plugin_dtype(DType t) {
 std::shared_ptr<const PluginLibrary> PluginLibrary::load(const std::string& path) {
   // A bare name is a file here, not one of the system's libraries.
   const std::string file = path.find('/') == path.npos ? "./" + path : path;
-  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) fail("plug-in '{}' cannot be loaded: {}", path, ::dlerror());
-  void* entry = ::dlsym(library, TOKAMAK_PLUGIN_ENTRY);
+  std::string why;
+  const auto library = SharedLibrary::open(file, &why);
+  if (!library) fail("plug-in '{}' cannot be loaded: {}", path, why);
+  void* entry = library->find(TOKAMAK_PLUGIN_ENTRY);
   if (entry == nullptr)
     fail("'{}' is no plug-in: it has no function {}", path, TOKAMAK_PLUGIN_ENTRY);
   const tokamak_plugin* p = reinterpret_cast<tokamak_plugin_entry_function>(entry)();

@@ -1,37 +1,26 @@
 #include "backend/cuda/chain/nvrtc.h"
 
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
 
 #include "base/error.h"
+#include "base/shared_library.h"
 
 namespace tokamak {
 
 std::shared_ptr<const Nvrtc> Nvrtc::load(std::string* why) {
   const std::string name = "libnvrtc.so." + std::to_string(CUDART_VERSION / 1000);
-  void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays: its code is in use
-  if (library == nullptr) {
-    *why = ::dlerror();
-    return nullptr;
-  }
+  std::optional<SharedLibrary> library = SharedLibrary::open(name, why);
+  if (!library) return nullptr;
   std::shared_ptr<Nvrtc> rtc(new Nvrtc);
-  bool complete = true;
-  const auto find = [&](auto& function, const char* symbol) {
-    function =
-        reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
-    if (function != nullptr) return;
-    complete = false;
-    *why = name + " has no " + symbol;
-  };
-  find(rtc->create_, "nvrtcCreateProgram");
-  find(rtc->destroy_, "nvrtcDestroyProgram");
-  find(rtc->compile_, "nvrtcCompileProgram");
-  find(rtc->image_size_, "nvrtcGetCUBINSize");
-  find(rtc->image_, "nvrtcGetCUBIN");
-  find(rtc->log_size_, "nvrtcGetProgramLogSize");
-  find(rtc->log_, "nvrtcGetProgramLog");
-  find(rtc->error_, "nvrtcGetErrorString");
-  return complete ? rtc : nullptr;
+  library->bind(rtc->create_, "nvrtcCreateProgram");
+  library->bind(rtc->destroy_, "nvrtcDestroyProgram");
+  library->bind(rtc->compile_, "nvrtcCompileProgram");
+  library->bind(rtc->image_size_, "nvrtcGetCUBINSize");
+  library->bind(rtc->image_, "nvrtcGetCUBIN");
+  library->bind(rtc->log_size_, "nvrtcGetProgramLogSize");
+  library->bind(rtc->log_, "nvrtcGetProgramLog");
+  library->bind(rtc->error_, "nvrtcGetErrorString");
+  return library->complete(why) ? rtc : nullptr;
 }
 
 void Nvrtc::check(nvrtcResult status, const char* call) const {

@@ -1,42 +1,30 @@
 #include "backend/cuda/cublaslt/library.h"
 
-#include <dlfcn.h>
-
 #include "base/error.h"
+#include "base/shared_library.h"
 
 namespace tokamak {
 
 std::shared_ptr<const CublasLt> CublasLt::load(std::string* why) {
   const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-  void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays: its code is in use
-  if (library == nullptr) {
-    *why = ::dlerror();
-    return nullptr;
-  }
+  std::optional<SharedLibrary> library = SharedLibrary::open(name, why);
+  if (!library) return nullptr;
   std::shared_ptr<CublasLt> lt(new CublasLt);
-  bool complete = true;
-  const auto find = [&](auto& function, const char* symbol) {
-    function =
-        reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
-    if (function != nullptr) return;
-    complete = false;
-    *why = name + " has no " + symbol;
-  };
-  find(lt->create, "cublasLtCreate");
-  find(lt->destroy, "cublasLtDestroy");
-  find(lt->desc_create, "cublasLtMatmulDescCreate");
-  find(lt->desc_destroy, "cublasLtMatmulDescDestroy");
-  find(lt->desc_set, "cublasLtMatmulDescSetAttribute");
-  find(lt->layout_create, "cublasLtMatrixLayoutCreate");
-  find(lt->layout_destroy, "cublasLtMatrixLayoutDestroy");
-  find(lt->layout_set, "cublasLtMatrixLayoutSetAttribute");
-  find(lt->preference_create, "cublasLtMatmulPreferenceCreate");
-  find(lt->preference_destroy, "cublasLtMatmulPreferenceDestroy");
-  find(lt->preference_set, "cublasLtMatmulPreferenceSetAttribute");
-  find(lt->heuristic, "cublasLtMatmulAlgoGetHeuristic");
-  find(lt->matmul, "cublasLtMatmul");
-  find(lt->version, "cublasLtGetVersion");
-  if (!complete) return nullptr;
+  library->bind(lt->create, "cublasLtCreate");
+  library->bind(lt->destroy, "cublasLtDestroy");
+  library->bind(lt->desc_create, "cublasLtMatmulDescCreate");
+  library->bind(lt->desc_destroy, "cublasLtMatmulDescDestroy");
+  library->bind(lt->desc_set, "cublasLtMatmulDescSetAttribute");
+  library->bind(lt->layout_create, "cublasLtMatrixLayoutCreate");
+  library->bind(lt->layout_destroy, "cublasLtMatrixLayoutDestroy");
+  library->bind(lt->layout_set, "cublasLtMatrixLayoutSetAttribute");
+  library->bind(lt->preference_create, "cublasLtMatmulPreferenceCreate");
+  library->bind(lt->preference_destroy, "cublasLtMatmulPreferenceDestroy");
+  library->bind(lt->preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  library->bind(lt->heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  library->bind(lt->matmul, "cublasLtMatmul");
+  library->bind(lt->version, "cublasLtGetVersion");
+  if (!library->complete(why)) return nullptr;
   const cublasStatus_t status = lt->create(&lt->handle);
   if (status == CUBLAS_STATUS_SUCCESS) return lt;
   *why = "cublasLtCreate failed with status " + std::to_string(status);
