@@ -29,14 +29,18 @@ bool DecodeLoop::fits(int64_t rows) const {
 
 // Buffers only grow. Recordings hold their addresses: when any moves, all are made anew.
 void DecodeLoop::size_buffers(int64_t rows, int64_t history, int64_t outputs) {
-  const bool more_rows = rows > rows_;
-  if (more_rows || history > history_stride_ || outputs > chosen_stride_) steps_.clear();
+  const bool more_rows = rows > rows_, more_history = more_rows || history > history_stride_,
+             more_outputs = more_rows || outputs > chosen_stride_;
   rows_ = std::max(rows, rows_);
-  if (more_rows || history > history_stride_) {
+  const size_t workspace =
+      backend_.sampler()->workspace_bytes(static_cast<int32_t>(rows_), session_.vocab_size());
+  const bool more_workspace = workspace > workspace_bytes_;
+  if (more_history || more_outputs || more_workspace) steps_.clear();
+  if (more_history) {
     history_stride_ = std::max(history, history_stride_ + history_stride_ / 2);
     history_ = backend_.allocate(static_cast<size_t>(rows_ * history_stride_) * 4);
   }
-  if (more_rows || outputs > chosen_stride_) {
+  if (more_outputs) {
     chosen_stride_ = std::max(outputs, chosen_stride_ + chosen_stride_ / 2);
     chosen_ = backend_.allocate_shared(static_cast<size_t>(rows_ * chosen_stride_) * 4);
   }
@@ -44,10 +48,7 @@ void DecodeLoop::size_buffers(int64_t rows, int64_t history, int64_t outputs) {
     lengths_ = backend_.allocate(static_cast<size_t>(rows_) * 8);
     params_ = backend_.allocate(static_cast<size_t>(rows_) * sizeof(RowSampling));
   }
-  const size_t workspace =
-      backend_.sampler()->workspace_bytes(static_cast<int32_t>(rows_), session_.vocab_size());
-  if (workspace > workspace_bytes_) {
-    steps_.clear();
+  if (more_workspace) {
     workspace_ = backend_.allocate(workspace);
     workspace_bytes_ = workspace;
   }

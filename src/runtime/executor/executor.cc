@@ -23,6 +23,26 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// A call of the runner, without the lock.
+struct Attempt {
+  double begin = now_s(), end = 0;
+  std::string error = {};  // "": it went well
+};
+
+template <typename F>
+Attempt attempt(std::unique_lock<std::mutex>& lock, const F& call) {
+  lock.unlock();
+  Attempt a;
+  try {
+    call();
+  } catch (const std::exception& e) {
+    a.error = e.what();
+  }
+  a.end = now_s();
+  lock.lock();
+  return a;
+}
+
 SchedulerOptions scheduler_options(const ExecutorOptions& o, Session& session) {
   SchedulerOptions s;
   s.max_num_tokens = o.max_num_tokens > 0 ? std::min(o.max_num_tokens, session.max_num_tokens())
@@ -313,21 +333,12 @@ std::vector<StepItem> Executor::Impl::items_of(const Schedule& schedule) {
 // A step that fails fails its requests alone.
 void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& lock) {
   std::vector<StepItem> items = items_of(schedule);
-  lock.unlock();
-  const double start = now_s();
-  std::string error;
-  try {
-    runner.run(schedule, items);
-  } catch (const std::exception& e) {
-    error = e.what();
-    runner.drop();
-  }
-  const double took = now_s() - start;
-  lock.lock();
+  const Attempt ran = attempt(lock, [&] { runner.run(schedule, items); });
+  if (!ran.error.empty()) runner.drop();
   ++counters.steps;
-  counters.step_s += took;
+  counters.step_s += ran.end - ran.begin;
   last_end = now_s();
-  if (!error.empty()) return fail_step(schedule, error);
+  if (!ran.error.empty()) return fail_step(schedule, ran.error);
   std::vector<std::vector<Branch>> sampled;
   for (const StepItem& item : items)
     if (item.samples) sampled.push_back(item.chosen.next);
@@ -339,40 +350,24 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
 // The one before is still under way, or none is.
 void Executor::Impl::start_step(Schedule& schedule, std::unique_lock<std::mutex>& lock) {
   const std::vector<StepItem> items = items_of(schedule);
-  lock.unlock();
-  const double start = now_s();
-  std::string error;
-  try {
-    runner.start(schedule, items);
-  } catch (const std::exception& e) {
-    error = e.what();
-  }
-  lock.lock();
-  if (!error.empty()) return fail_step(schedule, error);
+  const Attempt started = attempt(lock, [&] { runner.start(schedule, items); });
+  if (!started.error.empty()) return fail_step(schedule, started.error);
   scheduler.launched(schedule);
-  under_way.push_back({std::move(schedule), start});
+  under_way.push_back({std::move(schedule), started.begin});
 }
 
 void Executor::Impl::finish_step(std::unique_lock<std::mutex>& lock) {
   const UnderWay step = std::move(under_way.front());
   under_way.pop_front();
-  lock.unlock();
   std::span<const int32_t> tokens;
-  std::string error;
-  try {
-    tokens = runner.finish();
-  } catch (const std::exception& e) {
-    error = e.what();
-    runner.drop();
-  }
-  const double end = now_s();
-  lock.lock();
+  const Attempt waited = attempt(lock, [&] { tokens = runner.finish(); });
   ++counters.steps;
-  counters.step_s += end - std::max(step.started, last_end);
-  last_end = end;
-  if (error.empty()) return take_tokens(step.schedule, tokens);
-  fail_step(step.schedule, error);
-  for (const UnderWay& next : under_way) fail_step(next.schedule, error);
+  counters.step_s += waited.end - std::max(step.started, last_end);
+  last_end = waited.end;
+  if (waited.error.empty()) return take_tokens(step.schedule, tokens);
+  runner.drop();
+  fail_step(step.schedule, waited.error);
+  for (const UnderWay& next : under_way) fail_step(next.schedule, waited.error);
   under_way.clear();
 }
 
