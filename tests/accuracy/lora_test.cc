@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "accuracy/reference.h"
+#include "base/error_of.h"
 #include "base/json.h"
 
 namespace tokamak {
@@ -126,12 +127,7 @@ std::string refusal(LLM& llm, const test::TempDir& folder, const std::string& fi
   Json config = load_json(to / "adapter_config.json");
   config[field] = value;
   std::ofstream(to / "adapter_config.json") << config.dump();
-  try {
-    llm.load_lora(to);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  return test::error_of([&] { llm.load_lora(to); });
 }
 
 TEST(LoraRefusals, NameWhatIsNotDone) {

@@ -1,5 +1,6 @@
 // Networks built with the public header: compiled and run on the CPU, against plain C++.
 #include "tokamak/network.h"
+#include "base/error_of.h"
 
 #include <gmock/gmock.h>
 
@@ -9,6 +10,7 @@
 namespace tokamak::network {
 namespace {
 
+using test::error_of;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -103,16 +105,6 @@ TEST(Network, ReductionsAndBroadcasts) {
       EXPECT_NEAR(out.at("scaled").data[r * 6 + i], in[r * 6 + i] * (i < 3 ? 2 : -1), 1e-6);
     }
   }
-}
-
-template <typename F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const std::runtime_error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(Network, ErrorsNameWhatIsWrong) {

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "api/build.h"
+#include "base/error_of.h"
 #include "base/json.h"
 #include "engine/engine_file.h"
 #include "ops/plugin.h"
@@ -17,6 +18,7 @@
 namespace tokamak::network {
 namespace {
 
+using test::error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
@@ -31,16 +33,6 @@ Array random_array(int64_t rows, int64_t width, unsigned seed) {
   Array a{{rows, width}, {}};
   for (int64_t i = 0; i < rows * width; ++i) a.data.push_back(normal(rng));
   return a;
-}
-
-template <typename F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const std::runtime_error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(Plugin, AnOpRunsInANetworkAmongOthers) {

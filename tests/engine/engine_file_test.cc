@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/error_of.h"
 #include "engine/engine_config.h"
 #include "engine/tiny_plan.h"
 
@@ -22,12 +23,7 @@ void spill(const fs::path& path, std::string_view bytes) {
 }
 
 std::string error_of(const fs::path& path) {
-  try {
-    EngineFile::open(path);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  return test::error_of([&] { EngineFile::open(path); });
 }
 
 class EngineFileTest : public ::testing::Test {

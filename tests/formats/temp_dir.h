@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "base/error_of.h"
+
 namespace tokamak {
 
 class TempDir {
@@ -32,20 +34,6 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-// The message of the Error that `run` throws; "" when it throws none.
-template <typename Run>
-std::string error_of(Run run);
+using test::error_of;
 
 }  // namespace tokamak
-
-#include "base/error.h"
-
-template <typename Run>
-std::string tokamak::error_of(Run run) {
-  try {
-    run();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}

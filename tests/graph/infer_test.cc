@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/error_of.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
 #include "ops/op.h"
@@ -18,12 +19,7 @@ ValueType weight(SymShape shape, DType t = DType::f32) { return {t, shape, true}
 const ValueType kPositions{DType::i32, {Symbol::tokens}};
 
 std::string message(Op op, const Attrs& attrs, const std::vector<ValueType>& inputs) {
-  try {
-    infer(op, attrs, inputs);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
+  return test::error_of([&] { infer(op, attrs, inputs); });
 }
 
 Attrs kind(const char* k) { return Attrs().set("kind", k); }

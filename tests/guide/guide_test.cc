@@ -8,6 +8,7 @@
 #include <regex>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "guide/mini_schema.h"
 #include "guide/random_text.h"
 
@@ -167,12 +168,7 @@ TEST(Guide, ChoicesAndCalls) {
 }
 
 std::string error_of(const GuideSpec& s) {
-  try {
-    testing::make_guide(testing::vocabularies()[0], s);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
+  return test::error_of([&] { testing::make_guide(testing::vocabularies()[0], s); });
 }
 
 TEST(Guide, ErrorsNameTheKeywordAndItsPlace) {

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error_of.h"
 #include "graph/debug.h"
 #include "graph/passes/pass.h"
 #include "graph/printer.h"
@@ -167,12 +168,7 @@ TEST(Decoder, DebugOutputsSurviveThePasses) {
 }
 
 std::string error_of(const ModelConfig& c, const test::FakeWeights& w) {
-  try {
-    build_decoder(c, w.lookup());
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
+  return test::error_of([&] { build_decoder(c, w.lookup()); });
 }
 
 TEST(Decoder, MissingAndMisshapenWeightsAreNamed) {

@@ -6,10 +6,12 @@
 #include <cstdlib>
 
 #include "backend/cpu/cpu_backend.h"
+#include "base/error_of.h"
 
 namespace tokamak {
 namespace {
 
+using test::error_of;
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -26,15 +28,6 @@ class ForcedIsa {
  private:
   std::string old_;
 };
-
-std::string error_of(const auto& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 TEST(Isa, NamesRoundTrip) {
   for (int i = 0; i < kIsaCount; ++i) {

@@ -5,18 +5,42 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 
+#include "runtime/sampler.h"
 #include "runtime/session.h"
 #include "runtime/tiny_model.h"
 #include "tokamak/executor.h"
 
 namespace tokamak::testing {
 
+// Tokens that begin as those of other prompts do.
+inline std::vector<int32_t> random_prompt(std::mt19937& random, int most) {
+  std::vector<int32_t> tokens;
+  const int length = 1 + static_cast<int>(random() % static_cast<uint32_t>(most));
+  const int common = static_cast<int>(random() % static_cast<uint32_t>(length + 1));
+  for (int i = 0; i < length; ++i)
+    tokens.push_back(static_cast<int32_t>(i < common ? i * 5 % 320 : random() % 320));
+  return tokens;
+}
+
+// Greedy and drawn, with and without penalties and stop tokens: the i-th of many.
+inline SamplingParams random_params(std::mt19937& random, int i, int64_t most_tokens) {
+  SamplingParams p;
+  p.temperature = i % 3 ? 0.7 : 0;
+  p.top_k = i % 4 ? 5 : 0;
+  p.repetition_penalty = i % 5 ? 1 : 1.1;
+  p.seed = random();
+  p.max_tokens = 1 + static_cast<int64_t>(random() % static_cast<uint64_t>(most_tokens));
+  if (i % 6 == 0) p.stop_token_ids = {static_cast<int32_t>(random() % 320)};
+  return p;
+}
+
 class TinyExecutorTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    backend_ = make_backend("cpu", 1);
+    backend_ = make_backend("cpu", 2);
     folder_ = std::make_unique<TempDir>();
   }
   static void TearDownTestSuite() {
@@ -48,6 +72,20 @@ class TinyExecutorTest : public ::testing::Test {
     o.max_batch_size = 16;
     Executor executor(session, o);
     return executor.await(executor.enqueue(r));
+  }
+  // The same of one output, token by token without an executor.
+  static std::vector<int32_t> sampled(Session& session, const ExecutorRequest& r) {
+    Sampler sampler(r.params, session.vocab_size(), r.tokens);
+    const int32_t id = session.add_sequence();
+    std::vector<int32_t> next = r.tokens, out;
+    while (static_cast<int64_t>(out.size()) < r.params.max_tokens) {
+      const SequenceInput input{id, next};
+      out.push_back(sampler.next(session.step({&input, 1}).row(0)));
+      if (std::ranges::count(r.params.stop_token_ids, out.back()) > 0) break;
+      next = {out.back()};
+    }
+    session.remove_sequence(id);
+    return out;
   }
   static std::vector<std::vector<int32_t>> tokens_of(const ExecutorResult& r) {
     std::vector<std::vector<int32_t>> all{r.tokens};

@@ -16,10 +16,7 @@ class ExecutorMatrix : public testing::TinyExecutorTest {
   // Prompts that begin alike; single outputs, samples, the best of several, beams, processors.
   static ExecutorRequest request(std::mt19937& random) {
     ExecutorRequest r;
-    const int length = 1 + static_cast<int>(random() % 50);
-    const int common = static_cast<int>(random() % (length + 1));
-    for (int i = 0; i < length; ++i)
-      r.tokens.push_back(static_cast<int32_t>(i < common ? i * 5 % 320 : random() % 320));
+    r.tokens = testing::random_prompt(random, 50);
     SamplingParams& p = r.params;
     p.temperature = random() % 3 ? 0.8 : 0;
     p.seed = random();

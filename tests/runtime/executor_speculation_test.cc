@@ -1,14 +1,10 @@
 // Guesses in a batch: every request gets the tokens that it gets without them.
-#include <gtest/gtest.h>
-
 #include <random>
+#include <set>
 
-#include "runtime/sampler.h"
-#include "runtime/session.h"
+#include "runtime/executor_fixture.h"
 #include "runtime/speculation/draft_model.h"
 #include "runtime/speculation/ngram_drafter.h"
-#include "runtime/tiny_model.h"
-#include "tokamak/executor.h"
 
 namespace tokamak {
 namespace {
@@ -39,21 +35,9 @@ class LuckyDrafter final : public Drafter {
   std::set<uint64_t> open_;
 };
 
-class ExecutorSpeculation : public ::testing::TestWithParam<std::string> {
+class ExecutorSpeculation : public testing::TinyExecutorTest,
+                            public ::testing::WithParamInterface<std::string> {
  protected:
-  ExecutorSpeculation() : backend_(make_backend("cpu", 2)) {
-    BuildOptions options;
-    options.tuning = false;
-    options.deterministic = true;
-    engine_ = testing::build_tiny(folder_.path(), *backend_, options);
-  }
-  SessionOptions session_options(int64_t kv_tokens) const {
-    SessionOptions o;
-    o.kv_tokens = kv_tokens;
-    o.kv_block_size = 8;
-    o.deterministic = true;
-    return o;
-  }
   static std::vector<ExecutorRequest> requests(int count) {
     std::mt19937 random(20261121);
     std::vector<ExecutorRequest> all;
@@ -63,41 +47,20 @@ class ExecutorSpeculation : public ::testing::TestWithParam<std::string> {
       const int length = static_cast<int>(random() % 40);
       for (int t = 0; t < length; ++t)
         r.tokens.push_back(static_cast<int32_t>(i % 2 ? t % 5 : random() % 320));
-      r.params.temperature = i % 3 ? 0.7 : 0;
-      r.params.top_k = i % 4 ? 4 : 0;
-      r.params.repetition_penalty = i % 5 ? 1 : 1.1;
-      r.params.seed = random();
-      r.params.max_tokens = 1 + static_cast<int64_t>(random() % 30);
-      if (i % 6 == 0) r.params.stop_token_ids = {static_cast<int32_t>(random() % 320)};
+      r.params = testing::random_params(random, i, 30);
       if (i % 7 == 0) r.params.logprobs = 1;
       all.push_back(r);
     }
     return all;
   }
-  std::vector<int32_t> alone(Session& session, const ExecutorRequest& r) const {
-    Sampler sampler(r.params, session.vocab_size(), r.tokens);
-    const int32_t id = session.add_sequence();
-    std::vector<int32_t> next = r.tokens, out;
-    while (static_cast<int64_t>(out.size()) < r.params.max_tokens) {
-      const SequenceInput input{id, next};
-      out.push_back(sampler.next(session.step({&input, 1}).row(0)));
-      if (std::ranges::count(r.params.stop_token_ids, out.back()) > 0) break;
-      next = {out.back()};
-    }
-    session.remove_sequence(id);
-    return out;
-  }
-  std::unique_ptr<Backend> backend_;
-  testing::TempDir folder_;
-  std::filesystem::path engine_;
 };
 
 TEST_P(ExecutorSpeculation, GivesTheSameTokens) {
-  Session session(engine_, *backend_, session_options(700));
-  Session draft_session(engine_, *backend_, session_options(3000));
+  Session session(engine(), *backend_, session_options(700));
+  Session draft_session(engine(), *backend_, session_options(3000));
   const auto all = requests(80);
   std::map<std::vector<int32_t>, std::vector<int32_t>> outputs;
-  for (const auto& r : all) outputs[r.tokens] = alone(session, r);
+  for (const auto& r : all) outputs[r.tokens] = sampled(session, r);
   SpeculationOptions speculation;
   speculation.prompt_lookup_min = 1;
   LuckyDrafter lucky(outputs);

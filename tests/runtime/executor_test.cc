@@ -1,8 +1,5 @@
 // Many requests through one model: each gets what it gets alone, whatever else runs.
-#include "tokamak/executor.h"
-
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
@@ -10,45 +7,20 @@
 #include <thread>
 
 #include "base/error.h"
-#include "runtime/sampler.h"
+#include "runtime/executor_fixture.h"
 #include "runtime/sampling_backend.h"
-#include "runtime/session.h"
-#include "runtime/tiny_model.h"
 
 namespace tokamak {
 namespace {
 
 using ::testing::HasSubstr;
 
-class ExecutorTest : public ::testing::Test {
+class ExecutorTest : public testing::TinyExecutorTest {
  protected:
-  static void SetUpTestSuite() {
-    backend_ = make_backend("cpu", 2).release();
-    folder_ = new testing::TempDir;
-    BuildOptions options;
-    options.tuning = false;
-    options.deterministic = true;
-    engine_ = new std::filesystem::path(testing::build_tiny(folder_->path(), *backend_, options));
-  }
-  static void TearDownTestSuite() {
-    delete engine_;
-    delete folder_;
-    delete backend_;
-  }
-  static SessionOptions session_options(int64_t kv_tokens) {
-    SessionOptions o;
-    o.kv_tokens = kv_tokens;
-    o.kv_block_size = 8;
-    o.deterministic = true;
-    return o;
-  }
   // Some prompts begin alike, some requests draw, some stop early.
   static ExecutorRequest request(std::mt19937& random) {
     ExecutorRequest r;
-    const int length = 1 + static_cast<int>(random() % 60);
-    const int common = static_cast<int>(random() % (length + 1));
-    for (int i = 0; i < length; ++i)
-      r.tokens.push_back(static_cast<int32_t>(i < common ? i * 5 % 320 : random() % 320));
+    r.tokens = testing::random_prompt(random, 60);
     r.params.temperature = random() % 2 ? 0.8 : 0;
     r.params.seed = random();
     r.params.top_k = random() % 2 ? 20 : 0;
@@ -66,41 +38,22 @@ class ExecutorTest : public ::testing::Test {
     r.params.repetition_penalty = 1;
     return r;
   }
-  static std::vector<int32_t> alone(Session& session, const ExecutorRequest& r) {
-    Sampler sampler(r.params, session.vocab_size(), r.tokens);
-    const int32_t id = session.add_sequence();
-    std::vector<int32_t> next = r.tokens, out;
-    while (static_cast<int64_t>(out.size()) < r.params.max_tokens) {
-      const SequenceInput input{id, next};
-      out.push_back(sampler.next(session.step({&input, 1}).row(0)));
-      if (std::ranges::count(r.params.stop_token_ids, out.back()) > 0) break;
-      next = {out.back()};
-    }
-    session.remove_sequence(id);
-    return out;
-  }
-  static testing::TempDir* folder_;
-  static Backend* backend_;
-  static std::filesystem::path* engine_;
 };
-testing::TempDir* ExecutorTest::folder_ = nullptr;
-Backend* ExecutorTest::backend_ = nullptr;
-std::filesystem::path* ExecutorTest::engine_ = nullptr;
 
 TEST_F(ExecutorTest, EveryRequestGetsItsOwnTokens) {
   std::mt19937 random(20);
-  Session reference(*engine_, *backend_, session_options(0));
+  Session reference(engine(), *backend_, session_options(0));
   std::vector<ExecutorRequest> requests;
   std::vector<std::vector<int32_t>> expected;
   for (int i = 0; i < 125; ++i) {
     requests.push_back(request(random));
-    expected.push_back(alone(reference, requests.back()));
+    expected.push_back(sampled(reference, requests.back()));
   }
   int64_t preemptions = 0, reused = 0;
   for (const char* policy : {"guaranteed_no_evict", "max_utilization"}) {
     for (const bool reuse : {true, false}) {
       SCOPED_TRACE(std::string(policy) + (reuse ? ", reuse" : ""));
-      Session session(*engine_, *backend_, session_options(200));
+      Session session(engine(), *backend_, session_options(200));
       ExecutorOptions o;
       o.max_batch_size = 7;
       o.max_num_tokens = 24;
@@ -132,8 +85,8 @@ TEST_F(ExecutorTest, EveryRequestGetsItsOwnTokens) {
 TEST_F(ExecutorTest, TheDeviceChoosesWhereItCan) {
   std::mt19937 random(21);
   testing::SamplingBackend device(*backend_);
-  Session reference(*engine_, *backend_, session_options(0));
-  Session session(*engine_, device, session_options(4000));
+  Session reference(engine(), *backend_, session_options(0));
+  Session session(engine(), device, session_options(4000));
   Executor executor(session);
   std::vector<uint64_t> ids;
   std::vector<std::vector<int32_t>> expected;
@@ -141,7 +94,7 @@ TEST_F(ExecutorTest, TheDeviceChoosesWhereItCan) {
     ExecutorRequest r = request(random);
     r.params.temperature = 0;
     r.params.repetition_penalty = i % 8 == 7 ? 1.2 : 1;
-    expected.push_back(alone(reference, r));
+    expected.push_back(sampled(reference, r));
     ids.push_back(executor.enqueue(r));
   }
   for (size_t i = 0; i < ids.size(); ++i)
@@ -155,9 +108,9 @@ TEST_F(ExecutorTest, TheDeviceChoosesWhereItCan) {
 TEST_F(ExecutorTest, StepsRunAheadOfTheHost) {
   std::mt19937 random(22);
   testing::SamplingBackend device(*backend_);
-  Session reference(*engine_, *backend_, session_options(0));
+  Session reference(engine(), *backend_, session_options(0));
   for (const char* policy : {"guaranteed_no_evict", "max_utilization"}) {
-    Session session(*engine_, device, session_options(400));
+    Session session(engine(), device, session_options(400));
     ExecutorOptions options;
     options.batch_scheduler_policy = policy;
     options.max_num_tokens = 24;
@@ -166,7 +119,7 @@ TEST_F(ExecutorTest, StepsRunAheadOfTheHost) {
     std::vector<std::vector<int32_t>> expected;
     for (int i = 0; i < 60; ++i) {
       ExecutorRequest r = plain_request(random);
-      expected.push_back(alone(reference, r));
+      expected.push_back(sampled(reference, r));
       if (i % 3 == 0) {  // ends early
         const int32_t stop = expected.back()[expected.back().size() / 2];
         r.params.ignore_eos = false;
@@ -187,7 +140,7 @@ TEST_F(ExecutorTest, StepsRunAheadOfTheHost) {
 }
 
 TEST_F(ExecutorTest, CancelledAndLateRequestsFreeTheirBlocks) {
-  Session session(*engine_, *backend_, session_options(2000));
+  Session session(engine(), *backend_, session_options(2000));
   Executor executor(session);
   ExecutorRequest r;
   r.tokens = {1, 2, 3};
@@ -218,7 +171,7 @@ TEST_F(ExecutorTest, CancelledAndLateRequestsFreeTheirBlocks) {
 }
 
 TEST_F(ExecutorTest, AFailedStepFailsItsRequestsAlone) {
-  Session session(*engine_, *backend_, session_options(500));
+  Session session(engine(), *backend_, session_options(500));
   std::atomic<bool> broken = true;
   session.set_launch_hook([&] {
     if (broken) fail("injected");
@@ -237,7 +190,7 @@ TEST_F(ExecutorTest, AFailedStepFailsItsRequestsAlone) {
 }
 
 TEST_F(ExecutorTest, RefusesAtOnceWhatCannotRun) {
-  Session session(*engine_, *backend_, session_options(64));
+  Session session(engine(), *backend_, session_options(64));
   Executor executor(session);
   ExecutorRequest r;
   EXPECT_THROW(executor.enqueue(r), Error);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "api/other_device.h"
+#include "base/error_of.h"
 #include "runtime/fake_device.h"
 #include "runtime/session.h"
 #include "runtime/tiny_model.h"
@@ -10,6 +11,7 @@
 namespace tokamak {
 namespace {
 
+using test::error_of;
 using ::testing::HasSubstr;
 
 constexpr size_t kMemory = 64 << 20;
@@ -32,16 +34,6 @@ BuildOptions untuned() {
   o.tuning = false;
   o.activation_bits = "16";
   return o;
-}
-
-template <typename F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 class OtherDevice : public ::testing::TestWithParam<DType> {};

@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/json.h"
 #include "base/philox.h"
 #include "runtime/candidates.h"
@@ -263,12 +264,7 @@ TEST(Sampler, ExpIsAccurate) {
 }
 
 std::string error_of(const SamplingParams& p, std::vector<float> logits) {
-  try {
-    Sampler(p, static_cast<int64_t>(logits.size()), {}).next(logits);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
+  return test::error_of([&] { Sampler(p, static_cast<int64_t>(logits.size()), {}).next(logits); });
 }
 
 TEST(Sampler, NamesWhatIsWrong) {

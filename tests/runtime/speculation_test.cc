@@ -7,10 +7,9 @@
 #include <map>
 #include <random>
 
-#include "base/error.h"
-#include "runtime/session.h"
+#include "base/error_of.h"
+#include "runtime/executor_fixture.h"
 #include "runtime/speculation/ngram_drafter.h"
-#include "runtime/tiny_model.h"
 #include "tokamak/llm.h"
 
 namespace tokamak {
@@ -81,12 +80,7 @@ class Speculation : public ::testing::Test {
       const int length = 1 + static_cast<int>(random() % 40);
       for (int t = 0; t < length; ++t)
         r.tokens.push_back(static_cast<int32_t>(i % 2 ? t % 7 : random() % 320));
-      r.params.temperature = i % 3 ? 0.7 : 0;
-      r.params.top_k = i % 4 ? 5 : 0;
-      r.params.repetition_penalty = i % 5 ? 1 : 1.1;
-      r.params.seed = random();
-      r.params.max_tokens = 1 + static_cast<int64_t>(random() % 40);
-      if (i % 6 == 0) r.params.stop_token_ids = {static_cast<int32_t>(random() % 320)};
+      r.params = testing::random_params(random, i, 40);
       if (i % 4 == 1) r.params.logprobs = 2;
       all.push_back(r);
     }
@@ -195,13 +189,8 @@ TEST_F(Speculation, DrawsHaveTheModelsDistribution) {
 }
 
 TEST_F(Speculation, RefusesWhatCannotWork) {
-  const auto refusal = [](LLMOptions o) -> std::string {
-    try {
-      LLM llm(engine_, std::move(o));
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return {};
+  const auto refusal = [](const LLMOptions& o) {
+    return test::error_of([&] { LLM llm(engine_, o); });
   };
   EXPECT_THAT(refusal(options("draft_model", other_vocabulary_)), HasSubstr("vocabulary of 300"));
   EXPECT_THAT(refusal(options("draft_model")), HasSubstr("--draft_model"));

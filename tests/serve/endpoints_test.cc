@@ -14,17 +14,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class EndpointsTest : public ::testing::Test {
+class EndpointsTest : public TinyServerTest {
  protected:
-  static void SetUpTestSuite() {
-    model_ = new TinyModel(true);
-    tiny_ = new TinyServer(*model_);
-  }
-  static void TearDownTestSuite() {
-    EXPECT_EQ(tiny_->server->stats().kv_blocks_used, 0) << "blocks are lost";
-    delete tiny_;
-    delete model_;
-  }
   static Json prompt(const std::string& text, int64_t tokens) {
     return {{"prompt", text}, {"max_tokens", tokens}, {"temperature", 0}, {"ignore_eos", true}};
   }
@@ -40,11 +31,7 @@ class EndpointsTest : public ::testing::Test {
       }
     return text;
   }
-  static TinyModel* model_;
-  static TinyServer* tiny_;
 };
-TinyModel* EndpointsTest::model_ = nullptr;
-TinyServer* EndpointsTest::tiny_ = nullptr;
 
 TEST_F(EndpointsTest, CompletionsAreTheModelsOwnWords) {
   const Json a = tiny_->ok("/v1/completions", prompt("hello there", 20));

@@ -13,17 +13,8 @@ using ::testing::HasSubstr;
 constexpr const char* kSchema =
     R"({"type":"object","properties":{"z":{"type":"integer"},"a":{"enum":["x","y"]},"s":{"type":"string","maxLength":8}},"required":["z","a","s"],"additionalProperties":false})";
 
-class GuidedTest : public ::testing::Test {
+class GuidedTest : public TinyServerTest {
  protected:
-  static void SetUpTestSuite() {
-    model_ = new TinyModel(true);
-    tiny_ = new TinyServer(*model_);
-  }
-  static void TearDownTestSuite() {
-    EXPECT_EQ(tiny_->server->stats().kv_blocks_used, 0) << "blocks are lost";
-    delete tiny_;
-    delete model_;
-  }
   // As text: the order of a schema's keys counts.
   static std::string chat(const std::string& more) {
     return R"({"messages":[{"role":"user","content":"go"}],"max_tokens":400,"seed":7)" + more + "}";
@@ -50,11 +41,7 @@ class GuidedTest : public ::testing::Test {
     EXPECT_TRUE(v["z"].is_number_integer());
     EXPECT_THAT(v["a"].get<std::string>(), ::testing::AnyOf("x", "y"));
   }
-  static TinyModel* model_;
-  static TinyServer* tiny_;
 };
-TinyModel* GuidedTest::model_ = nullptr;
-TinyServer* GuidedTest::tiny_ = nullptr;
 
 std::string format() {
   return std::string(

@@ -1,6 +1,8 @@
 // A server in this process: a tiny model of random weights behind a real tokenizer of 300 bytes and
 // pieces, on a port of its own.
 #pragma once
+#include <gtest/gtest.h>
+
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -81,6 +83,22 @@ struct TinyServer {
   std::unique_ptr<LLM> llm;
   std::unique_ptr<Server> server;
   Target target;
+};
+
+// One server for all tests of a suite.
+class TinyServerTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = std::make_unique<TinyModel>(true);
+    tiny_ = std::make_unique<TinyServer>(*model_);
+  }
+  static void TearDownTestSuite() {
+    EXPECT_EQ(tiny_->server->stats().kv_blocks_used, 0) << "blocks are lost";
+    tiny_.reset();
+    model_.reset();
+  }
+  static inline std::unique_ptr<TinyModel> model_;
+  static inline std::unique_ptr<TinyServer> tiny_;
 };
 
 }  // namespace tokamak::serve

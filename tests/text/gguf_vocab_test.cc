@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/json.h"
 #include "text/gguf_pre_kinds.h"
 #include "text/tokenizer.h"
@@ -17,18 +18,9 @@ namespace tokamak {
 namespace {
 
 using Ids = std::vector<int32_t>;
+using test::error_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-template <typename F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 // ---- gpt2: every kind of tokenizer.ggml.pre -----------------------------------------------------
 GgufVocab bpe_vocab(const Json& fixture, std::string_view pre) {

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/json.h"
 #include "text/sentencepiece_reader.h"
 #include "text/tokenizer.h"
@@ -15,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
+using test::error_of;
 using testing::HasSubstr;
 
 const fs::path kModels = fs::path(TOKAMAK_TEST_DATA) / "text" / "sentencepiece";
@@ -41,16 +43,6 @@ Folder sentencepiece_folder(const char* model, const std::string& config) {
   folder.write("tokenizer.model", read_text(kModels / (std::string(model) + ".model")));
   if (!config.empty()) folder.write("tokenizer_config.json", config);
   return folder;
-}
-
-template <typename F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(TokenizerLoad, BosByDefaultEosForT5) {
