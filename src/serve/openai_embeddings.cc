@@ -44,7 +44,8 @@ class Embeddings : public std::enable_shared_from_this<Embeddings> {
   void run() {
     const Json body = call_->body();
     const Fields f(body);
-    check_model(f, room_);
+    model_ = f.string("model").value_or(room_.model);
+    lora_ = room_.loras.find(model_);
     read(f);
     for (const auto& input : inputs_) {
       const auto n = static_cast<int64_t>(input.size());
@@ -94,6 +95,7 @@ class Embeddings : public std::enable_shared_from_this<Embeddings> {
     ExecutorRequest r;
     r.tokens = inputs_[i];
     r.pooling = pooling_;
+    r.lora = lora_;
     if (room_.request_timeout_s > 0) r.timeout_s = room_.request_timeout_s;
     ids_.push_back(room_.executor.enqueue(
         std::move(r), [self = shared_from_this(), i](const ExecutorEvent& e) {
@@ -128,7 +130,7 @@ class Embeddings : public std::enable_shared_from_this<Embeddings> {
       data.push_back(std::move(one));
     }
     call_->json(200, {{"object", "list"},
-                      {"model", room_.model},
+                      {"model", model_},
                       {"data", std::move(data)},
                       {"usage", {{"prompt_tokens", tokens_}, {"total_tokens", tokens_}}}});
   }
@@ -141,6 +143,8 @@ class Embeddings : public std::enable_shared_from_this<Embeddings> {
   EngineRoom& room_;
   const std::shared_ptr<Call> call_;
   std::vector<std::vector<int32_t>> inputs_;
+  std::string model_;
+  int32_t lora_ = -1;
   Pooling pooling_ = Pooling::last;
   bool base64_ = false, normalize_ = true, over_ = false;
   int64_t tokens_ = 0, admitted_ = 0;

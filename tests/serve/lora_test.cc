@@ -51,6 +51,17 @@ TEST_F(LoraServer, ModelNamesChoose) {
   EXPECT_EQ(server.ok("/v1/messages", chat).at("model"), "first");
 }
 
+TEST_F(LoraServer, EmbeddingsAreTheAdaptersOwn) {
+  TinyServer server(model_, options(), 8);
+  const auto embedding = [&](const char* model) {
+    const Json a = server.ok("/v1/embeddings", {{"model", model}, {"input", {1, 2, 3}}});
+    EXPECT_EQ(a.at("model"), model);
+    return a.at("data")[0].at("embedding");
+  };
+  EXPECT_NE(embedding("tiny"), embedding("first"));
+  EXPECT_EQ(embedding("first"), embedding("first"));
+}
+
 TEST_F(LoraServer, AdaptersAreLoadedAndUnloaded) {
   TinyServer server(model_, options(), 8);
   const Json load = {{"lora_name", "second"}, {"lora_path", paths_[1]}};
