@@ -55,8 +55,8 @@ struct ExecutorRequest {
   // >= 0: log-probabilities of the prompt's tokens and of so many best ones. All of the prompt is
   // computed then, whatever the cache knows of it.
   int prompt_logprobs = -1;
-  // The prompt's embedding is wanted, and nothing more: of the parameters none is looked at, and
-  // the request ends with its first event.
+  // The prompt's embedding is wanted, and nothing more: the request ends with its first event. Not
+  // together with what is about tokens: several outputs, a guide, log-probabilities, logits.
   std::optional<Pooling> pooling = {};
   // The logits of all the prompt's tokens (all of it is computed then), and those that each token
   // was chosen from. On a device with a sampler of its own the host chooses such a request's

@@ -64,6 +64,7 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
   if (plan().logits < 0)
     fail("'{}' holds a network, not a language model: it has no logits", engine_dir.string());
   note_other_device(engine_dir);
+  always_adapted_ = adapters_.enabled() && is_deterministic(plan());
   vocab_ = columns(plan().values[plan().logits].type);
   max_tokens_ =
       options_.max_num_tokens > 0 ? options_.max_num_tokens : config_.limits.max_num_tokens;
@@ -236,7 +237,7 @@ void Session::append_kv(BlockTable& table, int32_t tokens) {
 
 // Fills the step's arrays with as many of the remaining tokens as one launch takes.
 Session::Chunk Session::next_chunk(std::span<const StepPart> parts) {
-  Chunk c;
+  Chunk c{.adapters = always_adapted_};
   step_.begin();
   step_.query_begin[0] = 0;
   for (size_t i = 0; i < parts.size(); ++i) {

@@ -142,7 +142,7 @@ class Session {
   struct DecodeInputs {
     int32_t *token_ids, *positions, *context_len;
     const float* logits;
-    bool adapters;  // some sequence has one
+    bool adapters;  // the steps are those that apply them
   };
   DecodeInputs open_decode(std::span<const DecodeStart> rows, int64_t steps);
   // Enqueues one step; no sequence may be longer than max_context after it.
@@ -203,6 +203,8 @@ class Session {
   std::vector<std::optional<BlockTable>> sequences_;
   std::vector<int32_t> adapter_of_;  // per sequence
   std::vector<int32_t> free_sequences_;
+  // Steps with adapters round differently: what others in a step use must not matter.
+  bool always_adapted_ = false;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
   size_t hidden_step_ = 0;  // that makes the hidden states, where the plan keeps them
   uint64_t memory_version_ = 0;

@@ -19,7 +19,7 @@ Session::DecodeInputs Session::open_decode(std::span<const DecodeStart> rows, in
   step_.begin();
   append_kv(scratch_, 1);
   const int32_t scratch = scratch_.blocks()[0];
-  decodes_adapters_ = false;
+  decodes_adapters_ = always_adapted_;
   for (int32_t i = 0; i < count; ++i) {
     BlockTable& t = table(rows[i].sequence);
     const int32_t length = t.tokens();

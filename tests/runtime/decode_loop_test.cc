@@ -8,8 +8,10 @@
 #include <array>
 #include <random>
 
+#include "api/lora_adapter.h"
 #include "runtime/generation.h"
 #include "runtime/sampling_backend.h"
+#include "runtime/tiny_adapter.h"
 #include "runtime/tiny_model.h"
 
 namespace tokamak {
@@ -36,12 +38,13 @@ class DecodeLoopTest : public ::testing::Test {
     std::vector<int32_t> prompt;
     int64_t max_tokens;
     int64_t stop_after;  // 0: never
+    int32_t adapter = -1;
   };
   static std::vector<Request> requests(std::vector<std::array<int64_t, 3>> shapes, int seed) {
     std::mt19937 random(seed);
     std::vector<Request> out;
     for (const auto& [length, most, stop] : shapes) {
-      out.push_back({{}, most, stop});
+      out.push_back({{}, most, stop, -1});
       for (int64_t i = 0; i < length; ++i)
         out.back().prompt.push_back(static_cast<int32_t>(random() % 320));
     }
@@ -51,7 +54,7 @@ class DecodeLoopTest : public ::testing::Test {
                                            const std::vector<Request>& requests, bool device) {
     std::vector<GenerationInput> inputs;
     for (const Request& r : requests) {
-      inputs.push_back({r.prompt, r.max_tokens, std::nullopt});
+      inputs.push_back({r.prompt, r.max_tokens, std::nullopt, r.adapter});
       if (device) inputs.back().sampling.emplace();
     }
     std::vector<int64_t> seen(requests.size());
@@ -92,6 +95,25 @@ TEST_F(DecodeLoopTest, GivesTheTokensOfSingleSteps) {
   EXPECT_GT(device.replayed, 0);
   EXPECT_LT(device.recorded, device.replayed);
   EXPECT_EQ(session.used_kv_blocks(), 0) << "blocks were not given back";
+}
+
+TEST_F(DecodeLoopTest, SequencesHaveTheirAdapters) {
+  SamplingBackend device(*cpu_);
+  const SessionOptions options{.lora = {.max_rank = 4}};
+  Session session(*engine_, device, options), reference(*engine_, *cpu_, options);
+  const auto path = testing::write_tiny_adapter(folder_->path() / "adapter", 3);
+  const auto config = ModelConfig::from_json(session.config().pretrained, "config.json");
+  const LoraAdapter adapter = read_lora_adapter(path, config);
+  for (Session* s : {&session, &reference}) s->adapters().load(adapter.matrices, "adapter");
+  DecodeLoop loop(session), unused(reference);
+  auto wanted = requests({{5, 30, 0}, {9, 40, 0}}, 21);
+  const auto without = run(reference, unused, wanted, false);
+  wanted[1].adapter = 0;
+  const auto expected = run(reference, unused, wanted, false);
+  EXPECT_NE(expected[1].tokens, without[1].tokens);
+  const auto got = run(session, loop, wanted, true);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(got[i].tokens, expected[i].tokens) << "sequence " << i;
+  EXPECT_GT(device.replayed, 0);
 }
 
 TEST_F(DecodeLoopTest, RecordsAnewWhenTheSessionsMemoryMoves) {

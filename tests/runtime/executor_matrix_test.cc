@@ -155,16 +155,6 @@ TEST_F(ExecutorMatrix, BlocksTravelBetweenDeviceAndHost) {
   EXPECT_GT(totals.from_host, 0);
 }
 
-TEST_F(ExecutorMatrix, BeamsAreNotGuided) {
-  Session session(engine(), *backend_, session_options(400));
-  Executor executor(session, {.max_batch_size = 4});
-  ExecutorRequest r;
-  r.tokens = {1, 2};
-  r.params.beam_width = 2;
-  r.params.guide = guide();
-  EXPECT_THROW(executor.enqueue(r), Error);
-}
-
 // Waste over a mixed load: what the last, partly filled blocks hold too little.
 TEST_F(ExecutorMatrix, LittleRoomIsWasted) {
   Session session(engine(), *backend_, session_options(6000, 16));

@@ -158,11 +158,29 @@ struct Executor::Impl {
   std::jthread stepper;
 };
 
+namespace {
+
+// An embedding is all that comes of its request.
+void check_embedding(const ExecutorRequest& r) {
+  const std::pair<bool, const char*> others[] = {
+      {r.params.width() > 1, "several outputs (n, best_of, beam_width)"},
+      {r.params.guide != nullptr, "a guide"},
+      {r.params.logprobs >= 0, "logprobs"},
+      {r.prompt_logprobs >= 0, "prompt_logprobs"},
+      {r.return_context_logits || r.return_generation_logits, "logits"},
+      {r.logits_processor != nullptr, "a logits processor"}};
+  for (const auto& [asked, what] : others)
+    if (asked) fail("an embedding is wanted, which has no tokens: not together with {}", what);
+}
+
+}  // namespace
+
 uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   r.params.validate();
+  if (r.pooling) check_embedding(r);
   if (max_beam_width > 0 && r.params.beam_width > max_beam_width)
     fail("beam_width is {}: at most {} here (max_beam_width)", r.params.beam_width, max_beam_width);
-  const auto outputs = static_cast<size_t>(r.pooling ? 1 : r.params.n);
+  const auto outputs = static_cast<size_t>(r.params.n);
   Request request{make_choice(r, session.vocab_size()), PromptNotes(r), std::move(callback)};
   const bool whole = PromptNotes::wanted(r);
   request.on_device = !whole && !r.pooling && request.choice->on_device().size() == 1;
@@ -170,7 +188,7 @@ uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   SchedulerRequest s{std::move(r.tokens), r.params.max_tokens, r.priority, r.cache_salt, {}};
   s.whole_prompt = whole;
   s.width = static_cast<int32_t>(r.params.width());
-  if (r.pooling) s.max_tokens = s.width = 1;
+  if (r.pooling) s.max_tokens = 1;
   if (r.pooling && session.hidden_size() == 0)
     fail("the engine keeps no hidden states for embeddings: build it again");
   if (r.timeout_s) s.deadline = now_s() + *r.timeout_s;
