@@ -1,4 +1,5 @@
-# KServe v2 over gRPC, by -DTOKAMAK_GRPC=ON: needs libgrpc++-dev and protobuf-compiler-grpc.
+# KServe v2 over gRPC, by -DTOKAMAK_GRPC=ON: needs libgrpc++-dev, libprotobuf-dev and
+# protobuf-compiler-grpc.
 option(TOKAMAK_GRPC "gRPC service of `tokamak serve`" OFF)
 
 function(tokamak_grpc)
@@ -11,7 +12,7 @@ function(tokamak_grpc)
   find_program(TOKAMAK_PROTOC protoc)
   find_program(TOKAMAK_GRPC_PLUGIN grpc_cpp_plugin)
   find_path(TOKAMAK_GRPC_INCLUDE grpcpp/grpcpp.h)
-  foreach(lib grpc++ grpc gpr protobuf)
+  foreach(lib grpc++ grpc gpr protobuf absl_synchronization)
     string(MAKE_C_IDENTIFIER "TOKAMAK_LIB_${lib}" name)
     find_library(${name} ${lib})
     list(APPEND libraries ${${name}})
@@ -31,7 +32,6 @@ function(tokamak_grpc)
     DEPENDS ${proto})
   set_source_files_properties(${made} PROPERTIES COMPILE_OPTIONS "-w")
   add_library(${target} STATIC grpc/kserve_service.cc ${made})
-  target_include_directories(${target} PRIVATE ${to})
-  target_include_directories(${target} SYSTEM PRIVATE ${TOKAMAK_GRPC_INCLUDE})
-  target_link_libraries(${target} PRIVATE tokamak_serve ${libraries})
+  target_include_directories(${target} SYSTEM PUBLIC ${to} ${TOKAMAK_GRPC_INCLUDE})
+  target_link_libraries(${target} PUBLIC tokamak_serve ${libraries})
 endfunction()

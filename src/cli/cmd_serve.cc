@@ -1,5 +1,7 @@
 // tokamak serve: a model behind HTTP, with OpenAI's protocol.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -57,8 +59,10 @@ int run_server(ServeCommand& o) {
   std::unique_ptr<serve::GrpcServer> grpc;
   if (o.grpc_port >= 0) {
     grpc = serve::start_grpc(
-        server.room(), {o.serve.host, static_cast<uint16_t>(o.grpc_port), o.serve.tls.certificate,
-                        o.serve.tls.key, o.serve.api_keys});
+        server.room(),
+        {o.serve.host, static_cast<uint16_t>(o.grpc_port), o.serve.tls.certificate, o.serve.tls.key,
+         o.serve.api_keys, static_cast<int>(std::min<size_t>(o.serve.limits.body_bytes, INT_MAX)),
+         o.serve.log_requests, o.serve.log_json});
     std::printf("gRPC on %s:%d\n", o.serve.host.c_str(), grpc->port());
   }
   std::fflush(stdout);
@@ -68,6 +72,7 @@ int run_server(ServeCommand& o) {
   if (!server.drain(o.drain_timeout_s))
     log::warning("{} sequences are cut off after {} s (--drain_timeout)", server.in_flight(),
                  o.drain_timeout_s);
+  if (grpc) grpc->drain(1);  // what was answered leaves
   return 0;
 }
 

@@ -14,6 +14,8 @@ struct GrpcOptions {
   uint16_t port = 0;                  // 0: any that is free
   std::string certificate, key;       // PEM files; none: in the clear
   std::vector<std::string> api_keys;  // as the metadata "authorization: Bearer KEY"; none: open
+  int max_message_bytes = 32 << 20;   // of a request
+  bool log_requests = true, log_json = false;
 };
 
 class GrpcServer {

@@ -4,17 +4,19 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
+#include <memory>
 #include <mutex>
-#include <vector>
+#include <utility>
 
 #include "serve/http.h"
 
 namespace tokamak::serve {
 
-// Work that others post runs on the thread that is in run(). Nothing is sent through it.
-class RpcThread final : public Reply {
+// Work that others post runs on the thread that is in run().
+class RpcThread {
  public:
-  void post(std::function<void()> work) override {
+  void post(std::function<void()> work) {
     {
       std::lock_guard lock(mutex_);
       if (closed_) return;
@@ -22,11 +24,15 @@ class RpcThread final : public Reply {
     }
     ready_.notify_one();
   }
-  void on_gone(std::function<void()> f) override { gone_.push_back(std::move(f)); }
-  void send(int, std::string_view, std::string, Headers) override {}
-  void begin(int, std::string_view, Headers) override {}
-  void write(std::string) override {}
-  void end() override {}
+  // Runs once when the client goes, unless it is forgotten before.
+  void on_gone(const void* who, std::function<void()> f) {
+    std::lock_guard lock(mutex_);
+    gone_[who] = std::move(f);
+  }
+  void forget(const void* who) {
+    std::lock_guard lock(mutex_);
+    gone_.erase(who);
+  }
 
   // Until done() holds; when the client goes (is_gone) its generations are told, and it returns.
   // What is posted after that is dropped.
@@ -49,7 +55,10 @@ class RpcThread final : public Reply {
       lock.unlock();
       for (auto& w : work) w();
       if (!is_gone()) continue;
-      for (auto& f : gone_) f();
+      lock.lock();
+      const auto gone = std::exchange(gone_, {});
+      lock.unlock();
+      for (auto& [who, f] : gone) f();
       return;
     }
   }
@@ -57,8 +66,24 @@ class RpcThread final : public Reply {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<std::function<void()>> work_;
-  std::vector<std::function<void()>> gone_;
+  std::map<const void*, std::function<void()>> gone_;
   bool closed_ = false;
+};
+
+// One request's place on such a thread. Nothing is sent through it.
+class RpcReply final : public Reply {
+ public:
+  explicit RpcReply(std::shared_ptr<RpcThread> thread) : thread_(std::move(thread)) {}
+  ~RpcReply() override { thread_->forget(this); }
+  void post(std::function<void()> work) override { thread_->post(std::move(work)); }
+  void on_gone(std::function<void()> f) override { thread_->on_gone(this, std::move(f)); }
+  void send(int, std::string_view, std::string, Headers) override {}
+  void begin(int, std::string_view, Headers) override {}
+  void write(std::string) override {}
+  void end() override {}
+
+ private:
+  const std::shared_ptr<RpcThread> thread_;
 };
 
 }  // namespace tokamak::serve

@@ -62,7 +62,11 @@ Call::~Call() {
     line["prompt_tokens"] = prompt_tokens_;
     line["completion_tokens"] = completion_tokens_;
   }
-  if (settings_.log_json) {
+  log_request(line, settings_.log_json);
+}
+
+void log_request(const Json& line, bool as_json) {
+  if (as_json) {
     std::fprintf(stderr, "%s\n", to_text(line).c_str());
     return;
   }

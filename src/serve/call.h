@@ -58,6 +58,8 @@ class Call {
   int64_t prompt_tokens_ = -1, completion_tokens_ = -1;
 };
 
+// One line on standard error: `line` itself, or its fields as key=value.
+void log_request(const Json& line, bool as_json);
 std::string to_text(const Json& json);  // UTF-8 that does not hold becomes U+FFFD
 int64_t unix_time();
 // A new id: prefix and 24 random characters.

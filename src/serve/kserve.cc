@@ -1,13 +1,14 @@
 // KServe v2 over HTTP with Triton's extensions: binary tensors, generate in the words of its
 // TensorRT-LLM backend.
 #include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "serve/fields.h"
 #include "serve/generation.h"
-#include "serve/kserve_request.h"
+#include "serve/kserve_outputs.h"
 #include "serve/kserve_tensors.h"
 #include "serve/protocols.h"
-#include "serve/sampling_fields.h"
 #include "tokamak/version.h"
 
 namespace tokamak::serve {
@@ -17,42 +18,61 @@ using CallPtr = std::shared_ptr<Call>;
 
 constexpr const char* kHeaderLength = "Inference-Header-Content-Length";
 
+// /v2/models/NAME[/versions/1][/WHAT]: the name, which may contain slashes.
+std::string model_of(std::string_view path) {
+  path.remove_prefix(std::string_view("/v2/models/").size());
+  for (const std::string_view end :
+       {"/ready", "/generate", "/generate_stream", "/infer", "/versions/1"})
+    if (path.ends_with(end)) path.remove_suffix(end.size());
+  return std::string(path);
+}
+
 class Generate : public std::enable_shared_from_this<Generate> {
  public:
   Generate(EngineRoom& room, CallPtr call, bool stream)
       : room_(room), call_(std::move(call)), stream_(stream) {}
 
   void run() {
+    model_ = model_of(call_->request().path);
+    room_.loras.find(model_);
     const Json body = call_->body();
     const Fields f(body);
     if (!f.get("text_input").is_string()) f.wrong("text_input", "a string");
-    GenerationRequest g = read_generate(room_, body, {*f.string("text_input")});
-    Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
+    KServeRequest r = read_generate(room_, model_, body, {*f.string("text_input")});
+    pieces_ = stream_ && r.stream.value_or(true);
+    outputs_ = KServeOutputs(r);
+    Generation::run(room_, std::move(r.generation), call_->reply(), shared_from_this());
     if (stream_) call_->begin_events();
   }
 
  private:
   friend Generation;
-  Json answer(const std::string& text) const {
-    return {{"model_name", room_.model}, {"model_version", "1"}, {"text_output", text}};
+  Json answer() const {
+    Json all = outputs_.fields();
+    all["model_name"] = model_;
+    all["model_version"] = "1";
+    return all;
   }
   void take(Piece&& p) {
-    if (!stream_)
-      text_ += p.text;
-    else if (!p.text.empty())
-      call_->event(answer(p.text));
+    outputs_.take(std::move(p));
+    if (!pieces_ || !outputs_.any()) return;
+    call_->event(answer());
+    outputs_.clear();
   }
   void end(const Usage& u, const std::string& error) {
     call_->note_usage(u.prompt_tokens, u.completion_tokens);
     if (!error.empty()) return call_->error(ApiError(500, error));
-    if (stream_) return call_->end_events();
-    call_->json(200, answer(text_));
+    if (!stream_) return call_->json(200, answer());
+    if (!pieces_) call_->event(answer());
+    call_->end_events();
   }
 
   EngineRoom& room_;
   const CallPtr call_;
   const bool stream_;
-  std::string text_;
+  bool pieces_ = false;
+  std::string model_;
+  KServeOutputs outputs_;
 };
 
 // A request by tensors, whose values stand in the JSON text or behind it as bytes.
@@ -61,9 +81,10 @@ class Infer : public std::enable_shared_from_this<Infer> {
   Infer(EngineRoom& room, CallPtr call) : room_(room), call_(std::move(call)) {}
 
   void run() {
-    InferRequest r = InferRequest::from(room_, read());
-    shape_ = r.shape;
-    texts_.resize(r.generation.prompts.size());
+    model_ = model_of(call_->request().path);
+    room_.loras.find(model_);
+    KServeRequest r = read_infer(room_, model_, read());
+    outputs_ = KServeOutputs(r, wanted_);
     Generation::run(room_, std::move(r.generation), call_->reply(), shared_from_this());
   }
 
@@ -109,10 +130,11 @@ class Infer : public std::enable_shared_from_this<Infer> {
     if (!outputs->is_array()) f.wrong("outputs", "an array");
     for (const Json& o : *outputs) {
       const Fields output(o, "outputs");
-      if (output.string("name") != "text_output")
-        f.wrong("outputs", o.contains("name") ? o["name"] : o, "text_output, the only output");
+      if (!output.get("name").is_string()) output.wrong("name", "a string");
+      wanted_.push_back(*output.string("name"));
       if (const Json* p = output.find("parameters"))
-        binary_ = Fields(*p, "outputs.parameters").boolean("binary_data").value_or(binary_);
+        if (const auto binary = Fields(*p, "outputs.parameters").boolean("binary_data"))
+          binary_of_[wanted_.back()] = *binary;
     }
   }
 
@@ -147,24 +169,28 @@ class Infer : public std::enable_shared_from_this<Infer> {
     for (const Json& item : data) flatten(item, out);
   }
 
-  void take(Piece&& p) { texts_[p.choice] += p.text; }
+  void take(Piece&& p) { outputs_.take(std::move(p)); }
 
   void end(const Usage& u, const std::string& error) {
     call_->note_usage(u.prompt_tokens, u.completion_tokens);
     if (!error.empty()) return call_->error(ApiError(500, error));
-    Json output = {{"name", "text_output"}, {"datatype", "BYTES"}, {"shape", shape_}};
-    std::string bytes;
-    if (binary_) {
-      bytes = raw_strings(texts_);
-      output["parameters"] = {{"binary_data_size", bytes.size()}};
-    } else {
-      output["data"] = texts_;
-    }
-    Json all = {{"model_name", room_.model},
-                {"model_version", "1"},
-                {"outputs", Json::array({std::move(output)})}};
+    Json all = {{"model_name", model_}, {"model_version", "1"}, {"outputs", Json::array()}};
     if (!id_.empty()) all["id"] = id_;
-    if (!binary_) return call_->json(200, all);
+    std::string bytes;
+    bool any = false;
+    for (OutputTensor& t : outputs_.tensors()) {
+      Json output = {{"name", t.name}, {"datatype", t.datatype}, {"shape", t.shape}};
+      const auto it = binary_of_.find(t.name);
+      if (it != binary_of_.end() ? it->second : binary_) {
+        any = true;
+        bytes += t.bytes;
+        output["parameters"] = {{"binary_data_size", t.bytes.size()}};
+      } else {
+        output["data"] = std::move(t.data);
+      }
+      all["outputs"].push_back(std::move(output));
+    }
+    if (!any) return call_->json(200, all);
     const std::string json = to_text(all);
     call_->text(200, "application/octet-stream", json + bytes,
                 {{kHeaderLength, std::to_string(json.size())}});
@@ -172,10 +198,11 @@ class Infer : public std::enable_shared_from_this<Infer> {
 
   EngineRoom& room_;
   const CallPtr call_;
-  std::string id_;
-  bool binary_ = false;
-  std::vector<int64_t> shape_;
-  std::vector<std::string> texts_;
+  std::string id_, model_;
+  bool binary_ = false;                    // outputs as bytes, unless one says otherwise
+  std::map<std::string, bool> binary_of_;  // that do
+  std::vector<std::string> wanted_;        // outputs, by name; empty: all
+  KServeOutputs outputs_;
 };
 
 void get(EngineRoom& room, const CallPtr& call, const std::string& path) {
@@ -183,12 +210,15 @@ void get(EngineRoom& room, const CallPtr& call, const std::string& path) {
     return call->json(200, {{"name", "tokamak"},
                             {"version", kVersion},
                             {"extensions", {"generate", "binary_tensor_data"}}});
-  if (path.ends_with("/live")) return call->json(200, Json::object());
+  if (path == "/v2/health/live") return call->json(200, Json::object());
+  const bool health = path == "/v2/health/ready";
+  const std::string model = health ? room.model : model_of(path);
+  room.loras.find(model);
   if (path.ends_with("/ready")) {
     if (room.draining) throw ApiError(503, "the server is shutting down");
     return call->json(200, Json::object());
   }
-  call->json(200, kserve_metadata(room));
+  call->json(200, kserve_metadata(model));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
-// Requests of KServe v2 and of Triton's generate extension.
+// Requests of KServe v2 and of Triton's generate extension, in the words of Triton's TensorRT-LLM
+// backend.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,16 +20,19 @@ struct InferTensor {
   Json data;  // flat array: strings, numbers, booleans
 };
 
-// A call of the model by tensors: text_input has the prompts, every other input holds for all.
-struct InferRequest {
+struct KServeRequest {
   GenerationRequest generation;
-  std::vector<int64_t> shape;  // of text_input, and of text_output
-  static InferRequest from(EngineRoom& room, const std::vector<InferTensor>& inputs);
+  std::optional<bool> stream;      // what the request says; never true of what is told at the end
+  std::vector<std::string> begin;  // in front of each prompt's outputs; empty: nothing
+  bool logprobs = false;
 };
 
-// Fields of the generate extension, whose text_input is `prompts`.
-GenerationRequest read_generate(EngineRoom& room, const Json& body,
-                                const std::vector<std::string>& prompts);
-Json kserve_metadata(const EngineRoom& room);
+// The fields of `body`, those of "parameters" too. `model`: the base model or an adapter; ApiError.
+KServeRequest read_generate(EngineRoom& room, const std::string& model, const Json& body,
+                            const std::vector<std::string>& prompts);
+// A call by tensors: text_input has the prompts, every other input holds for all.
+KServeRequest read_infer(EngineRoom& room, const std::string& model,
+                         const std::vector<InferTensor>& inputs);
+Json kserve_metadata(const std::string& model);
 
 }  // namespace tokamak::serve

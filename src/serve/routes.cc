@@ -169,11 +169,10 @@ Routes::Routes(EngineRoom& room, const TokenText& tokens) : room_(room), tokens_
   add("POST", "/v1/messages", [this](const CallPtr& c) { post_messages(room_, c); });
   const auto kserve = [this](const CallPtr& c) { handle_kserve(room_, c); };
   for (const char* path : {"/v2", "/v2/health/live", "/v2/health/ready"}) add("GET", path, kserve);
-  for (const char* version : {"", "/versions/1"}) {
-    const std::string model = "/v2/models/" + room.model + version;
-    for (const char* what : {"", "/ready"}) add("GET", model + what, kserve);
+  for (const char* model : {"/v2/models/*", "/v2/models/*/versions/1"}) {
+    for (const char* what : {"", "/ready"}) add("GET", model + std::string(what), kserve);
     for (const char* what : {"/generate", "/generate_stream", "/infer"})
-      add("POST", model + what, kserve);
+      add("POST", model + std::string(what), kserve);
   }
   add("GET", "/", get_page, kOpen);
   add("GET", "/tokenizer_info", with_room(get_tokenizer_info));
@@ -187,19 +186,29 @@ void Routes::add(const char* method, const std::string& path, Handler handler, b
 
 namespace {
 
-// "/v1/models/*": everything below.
+// *: whatever stands there, slashes too.
 bool matches(const std::string& pattern, const std::string& path) {
-  if (!pattern.ends_with("/*")) return pattern == path;
-  const size_t stem = pattern.size() - 1;
-  return path.size() > stem && path.compare(0, stem, pattern, 0, stem) == 0;
+  const size_t star = pattern.find('*');
+  if (star == pattern.npos) return pattern == path;
+  return path.size() >= pattern.size() && path.compare(0, star, pattern, 0, star) == 0 &&
+         path.ends_with(std::string_view(pattern).substr(star + 1));
 }
 
 }  // namespace
 
+// Of the patterns that fit the one that says most.
+std::string Routes::pattern_of(const std::string& path) const {
+  std::string best;
+  for (const Route& r : routes_)
+    if (matches(r.path, path) && r.path.size() > best.size()) best = r.path;
+  return best;
+}
+
 const Routes::Route* Routes::find(const HttpRequest& request) const {
   const std::string& method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string pattern = pattern_of(request.path);
   for (const Route& r : routes_)
-    if (r.method == method && matches(r.path, request.path)) return &r;
+    if (r.method == method && r.path == pattern) return &r;
   return nullptr;
 }
 
@@ -212,12 +221,9 @@ void Routes::handle(const std::shared_ptr<Call>& call) {
   const HttpRequest& request = call->request();
   if (const Route* route = find(request)) return route->handler(call);
   std::string allowed;
+  const std::string pattern = pattern_of(request.path);
   for (const Route& r : routes_)
-    if (matches(r.path, request.path)) allowed += (allowed.empty() ? "" : ", ") + r.method;
-  if (allowed.empty() && request.path.starts_with("/v2/models/"))
-    throw ApiError(404,
-                   fmt::format("there is no {} here; the model is '{}'", request.path, room_.model),
-                   {}, "model_not_found");
+    if (r.path == pattern) allowed += (allowed.empty() ? "" : ", ") + r.method;
   if (allowed.empty())
     throw ApiError(404, fmt::format("there is no {} here", request.path), {}, "unknown_url");
   call->json(

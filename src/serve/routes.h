@@ -27,6 +27,7 @@ class Routes {
     bool open = false;
   };
   void add(const char* method, const std::string& path, Handler handler, bool open = false);
+  std::string pattern_of(const std::string& path) const;
   const Route* find(const HttpRequest& request) const;
 
   EngineRoom& room_;

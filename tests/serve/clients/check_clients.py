@@ -15,7 +15,10 @@ parser.add_argument("--reference")
 parser.add_argument("--cafile", help="certificate to trust, for https")
 parser.add_argument("--api_key", default="none")
 args = parser.parse_args()
-KEY = {"authorization": "Bearer " + args.api_key}
+
+
+def key():
+    return {"authorization": "Bearer " + args.api_key}  # a new one: tritonclient adds to it
 
 
 def check(what, ok):
@@ -115,49 +118,75 @@ def check_triton_http(expected):
 
     client = triton.InferenceServerClient(args.url.removeprefix("http://"))
     name = model_name()
-    check("tritonclient.http health", client.is_server_live(headers=KEY) and client.is_server_ready(headers=KEY) and
-          client.is_model_ready(name, headers=KEY))
-    check("tritonclient.http metadata", client.get_server_metadata(headers=KEY)["name"] == "tokamak" and
-          client.get_model_metadata(name, headers=KEY)["inputs"][0]["name"] == "text_input")
+    check("tritonclient.http health", client.is_server_live(headers=key()) and client.is_server_ready(headers=key()) and
+          client.is_model_ready(name, headers=key()))
+    check("tritonclient.http metadata", client.get_server_metadata(headers=key())["name"] == "tokamak" and
+          client.get_model_metadata(name, headers=key())["inputs"][0]["name"] == "text_input")
     for outputs in (None, [triton.InferRequestedOutput("text_output")],
                     [triton.InferRequestedOutput("text_output", binary_data=False)]):
-        result = client.infer(name, triton_inputs(triton), outputs=outputs, request_id="42", headers=KEY)
+        result = client.infer(name, triton_inputs(triton), outputs=outputs, request_id="42", headers=key())
         texts = [t.decode() if isinstance(t, bytes) else t for t in result.as_numpy("text_output").flatten()]
         check(f"tritonclient.http infer {texts}", texts == expected)
 
 
-def check_triton_grpc(expected):
+def as_the_backends_clients(module):
+    """What the example clients of Triton's TensorRT-LLM backend send beside prompt and length."""
+    def tensor(name, kind, values):
+        values = np.array(values, dtype=object if kind == "BYTES" else kind)
+        of = {"BYTES": "BYTES", "int32": "INT32", "float32": "FP32", "uint64": "UINT64", "bool": "BOOL"}[kind]
+        t = module.InferInput(name, list(values.shape), of)
+        t.set_data_from_numpy(values)
+        return t
+    return [tensor("bad_words", "BYTES", [[""], [""]]), tensor("stop_words", "BYTES", [[""], [""]]),
+            tensor("stream", "bool", [[False], [False]]), tensor("beam_width", "int32", [[2], [2]]),
+            tensor("top_k", "int32", [[1], [1]]), tensor("top_p", "float32", [[0], [0]]),
+            tensor("random_seed", "uint64", [[2**64 - 1]] * 2), tensor("return_log_probs", "bool", [[True], [True]])]
+
+
+def stream_grpc(triton, client, name, empty_end):
     import queue
 
+    results = queue.Queue()
+    client.start_stream(headers=key(), callback=lambda result, error: results.put((result, error)))
+    stream = triton.InferInput("stream", [1, 1], "BOOL")
+    stream.set_data_from_numpy(np.array([[True]]))
+    client.async_stream_infer(name, triton_inputs(triton) + [stream], request_id="43",
+                              enable_empty_final_response=empty_end)
+    texts, answers, final = ["", ""], 0, False
+    while not final:
+        r, e = results.get(timeout=60)
+        if e is not None:
+            check(f"tritonclient.grpc stream: {e}", False)
+        answers += 1
+        final = r.get_response().parameters["triton_final_response"].bool_param
+        if not (final and empty_end):
+            for i, piece in enumerate(r.as_numpy("text_output")):
+                texts[i] += piece.decode()
+    client.stop_stream()
+    return texts, answers
+
+
+def check_triton_grpc(expected):
     import tritonclient.grpc as triton
 
     client = triton.InferenceServerClient(args.grpc)
     name = model_name()
-    check("tritonclient.grpc health", client.is_server_live(headers=KEY) and client.is_server_ready(headers=KEY) and
-          client.is_model_ready(name, headers=KEY))
-    check("tritonclient.grpc metadata", client.get_server_metadata(headers=KEY).name == "tokamak" and
-          client.get_model_metadata(name, headers=KEY).inputs[0].name == "text_input")
-    result = client.infer(name, triton_inputs(triton), request_id="42", headers=KEY)
+    check("tritonclient.grpc health", client.is_server_live(headers=key()) and client.is_server_ready(headers=key()) and
+          client.is_model_ready(name, headers=key()))
+    check("tritonclient.grpc metadata", client.get_server_metadata(headers=key()).name == "tokamak" and
+          client.get_model_metadata(name, headers=key()).inputs[0].name == "text_input")
+    result = client.infer(name, triton_inputs(triton), request_id="42", headers=key())
     texts = [t.decode() for t in result.as_numpy("text_output").flatten()]
     check(f"tritonclient.grpc infer {texts}", texts == expected)
-    results = queue.Queue()
-    client.start_stream(headers=KEY, callback=lambda r, e: results.put((r, e)))
-    client.async_stream_infer(name, triton_inputs(triton), request_id="43", enable_empty_final_response=True)
-    streamed = ["", ""]
-    while True:
-        r, e = results.get(timeout=60)
-        if e is not None:
-            check(f"tritonclient.grpc stream: {e}", False)
-        if r.get_response().outputs:
-            for i, piece in enumerate(r.as_numpy("text_output").flatten()):
-                streamed[i] += piece.decode()
-        final = r.get_response().parameters.get("triton_final_response")
-        if final is not None and final.bool_param:
-            break
-    client.stop_stream()
-    check(f"tritonclient.grpc stream_infer {streamed}", streamed == expected)
+    for empty_end in (False, True):
+        streamed, answers = stream_grpc(triton, client, name, empty_end)
+        check(f"tritonclient.grpc stream_infer {streamed} in {answers} answers", streamed == expected and answers > 4)
+    beams = client.infer(name, triton_inputs(triton) + as_the_backends_clients(triton), headers=key())
+    check(f"tritonclient.grpc beams {beams.as_numpy('text_output').tolist()}",
+          beams.as_numpy("text_output").shape == (4,) and beams.as_numpy("cum_log_probs").shape == (4,) and
+          beams.as_numpy("output_log_probs").shape == (4, 6))
     try:
-        client.infer("another", triton_inputs(triton), headers=KEY)
+        client.infer("another", triton_inputs(triton), headers=key())
         check("tritonclient.grpc unknown model", False)
     except triton.InferenceServerException as error:
         check(f"tritonclient.grpc unknown model: {error.status()}", True)
