@@ -2,6 +2,7 @@
 // group. Long contexts are cut into parts that are merged.
 #include <cmath>
 #include <cstring>
+#include <span>
 
 #include "backend/cpu/attention/attention_scratch.h"
 
@@ -12,29 +13,30 @@ int TunedAttention::find_runs(const StepContext& step, const AttentionItem& item
                               int64_t end, KeyRun* runs) const {
   const KvLayerView& layer = layer_of(step);
   const int64_t size = step.kv.block_size;
+  const auto row = static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
+  const int32_t* block = step.block_table + item.sequence * step.block_table_stride + begin / size;
+  int64_t skip = begin % size;
   int count = 0;
-  for (int64_t at = begin; at < end; ++count) {
-    const int64_t run = std::min(end - at, size - at % size);
-    runs[count] = {cache_row(step, layer.k, item.sequence, item.kv_head, at),
-                   cache_row(step, layer.v, item.sequence, item.kv_head, at),
-                   static_cast<int>(run)};
+  for (int64_t at = begin; at < end; ++count, ++block, skip = 0) {
+    const int64_t run = std::min(end - at, size - skip);
+    const int64_t offset = ((*block * a_.kv_heads + item.kv_head) * size + skip) * row;
+    runs[count] = {layer.k + offset, layer.v + offset, static_cast<int>(run)};
     at += run;
   }
   return count;
 }
 
-// What the tile of keys [begin, end) will read.
-FetchPlan TunedAttention::plan_fetch(const StepContext& step, const AttentionItem& item,
-                                     int64_t begin, int64_t end, FetchRun* fetches) const {
-  KeyRun runs[kKeyTile];
-  const int count = find_runs(step, item, begin, end, runs);
+// What a tile of these keys will read.
+FetchPlan TunedAttention::plan_fetch(const StepContext& step, std::span<const KeyRun> runs,
+                                     FetchRun* fetches) const {
   const auto row = static_cast<int64_t>(row_bytes(step.kv.dtype, a_.head_dim));
-  for (int r = 0; r < count; ++r) {
-    const KeyRun& run = runs[r];
-    fetches[2 * r] = {run.k, run.k + run.keys * row};
-    fetches[2 * r + 1] = {run.v, run.v + run.keys * row};
+  FetchPlan plan{fetches, 0, 0};
+  for (const KeyRun& run : runs) {
+    fetches[plan.count++] = {run.k, run.k + run.keys * row};
+    fetches[plan.count++] = {run.v, run.v + run.keys * row};
+    plan.bytes += 2 * run.keys * row;
   }
-  return {fetches, 2 * count, 2 * (end - begin) * row};
+  return plan;
 }
 
 // Where the tile that begins at `key` ends.
@@ -48,10 +50,12 @@ void TunedAttention::decode_all(const LaunchArgs& args, const Scratch& w, const 
   if (i >= work.items()) return;
   const StepContext& step = *args.step;
   AttentionItem item = work.item(i, cursor);
+  KeyRun runs[kKeyTile];
   FetchRun fetches[2 * kKeyTile];
   const int64_t begin = work.part_begin(item.sequence, item.part);
   const int64_t end = work.part_begin(item.sequence, item.part + 1);
-  FetchPlan plan = plan_fetch(step, item, begin, tile_end(begin, end), fetches);
+  const int count = find_runs(step, item, begin, tile_end(begin, end), runs);
+  FetchPlan plan = plan_fetch(step, {runs, static_cast<size_t>(count)}, fetches);
   kernels_.fetch(plan);
   for (bool more = true; more;) {
     i = e.next_task();
@@ -80,26 +84,31 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
   std::fill(r.max, r.max + group(), kMaskedScore);
   std::fill(r.sum, r.sum + group(), 0.0f);
   std::fill(r.out, r.out + group() * ld, 0.0f);
-  KeyRun runs[kKeyTile];
+  KeyRun tiles[2][kKeyTile];  // the runs of this tile, and of the next
   FetchRun fetches[2 * kKeyTile];
   DecodeTile t;
   t.dtype = step.kv.dtype;
   t.head_dim = a_.head_dim, t.ld = ld, t.heads = static_cast<int>(group());
-  t.q = w.q, t.runs = runs, t.scores = w.scores;
+  t.q = w.q, t.scores = w.scores;
   t.softcap = static_cast<float>(a_.softcap);
   t.max = r.max, t.sum = r.sum, t.out = r.out;
-  for (int64_t key = begin, stop; key < end; key = stop) {
+  int count = find_runs(step, item, begin, tile_end(begin, end), tiles[0]);
+  int which = 0;
+  for (int64_t key = begin, stop; key < end; key = stop, which = 1 - which) {
     stop = tile_end(key, end);
     t.keys = static_cast<int>(stop - key);
-    t.run_count = find_runs(step, item, key, stop, runs);
-    FetchPlan plan;
+    t.runs = tiles[which];
+    t.run_count = count;
+    KeyRun* ahead = tiles[1 - which];
+    count = 0;
     if (stop < end) {
-      plan = plan_fetch(step, item, stop, tile_end(stop, end), fetches);
+      count = find_runs(step, item, stop, tile_end(stop, end), ahead);
     } else if (next != nullptr) {
       const int64_t from = work.part_begin(next->sequence, next->part);
       const int64_t to = tile_end(from, work.part_begin(next->sequence, next->part + 1));
-      plan = plan_fetch(step, *next, from, to, fetches);
+      count = find_runs(step, *next, from, to, ahead);
     }
+    FetchPlan plan = plan_fetch(step, {ahead, static_cast<size_t>(count)}, fetches);
     t.ahead = &plan;
     kernels_.decode(t);
   }

@@ -70,8 +70,8 @@ class TunedAttention final : public Kernel {
               const AttentionItem& item, const AttentionItem* next) const;
   int find_runs(const StepContext& step, const AttentionItem& item, int64_t begin, int64_t end,
                 KeyRun* runs) const;
-  FetchPlan plan_fetch(const StepContext& step, const AttentionItem& item, int64_t begin,
-                       int64_t end, FetchRun* fetches) const;
+  FetchPlan plan_fetch(const StepContext& step, std::span<const KeyRun> runs,
+                       FetchRun* fetches) const;
   void merge(const LaunchArgs& args, const Scratch& w, const AttentionWork& work,
              CpuExec& exec) const;
 
