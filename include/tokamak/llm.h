@@ -44,7 +44,7 @@ struct LLMOptions {
   // weights and activations leave.
   int64_t kv_cache_tokens = 0;
   double kv_cache_free_gpu_mem_fraction = 0.9;
-  int tokens_per_block = 0;  // of the KV cache's blocks; 0: 32
+  int tokens_per_block = 0;  // of the KV cache's blocks; 0: 16, on a GPU 32
   // Called with a table of what will be allocated on a GPU, before it is.
   std::function<void(const std::string& table)> on_memory_plan;
   // LoRA adapters: the largest rank that load_lora() takes; 0: as the engine was built (none).

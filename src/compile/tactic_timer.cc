@@ -147,7 +147,8 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   const bool decode = tokens <= kMaxDecodeBatch;
   const int32_t sequences = decode ? tokens : 1;
   const auto length = decode ? static_cast<int32_t>(options_.context) : tokens;
-  const int32_t blocks = (length + kDefaultKvBlockSize - 1) / kDefaultKvBlockSize;
+  const int32_t block_size = default_kv_block_size(backend_.in_host_memory());
+  const int32_t blocks = (length + block_size - 1) / block_size;
   const int64_t ids = signature_.op == Op::embedding ? signature_.inputs[1].shape[0].size : 1;
   StepInputs& arrays = s->arrays;
   arrays.resize(tokens, sequences, blocks, tokens);
@@ -167,16 +168,15 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   arrays.upload(c);
   if (signature_.op == Op::attention) {
     const AttentionAttrs a = AttentionAttrs::from(signature_.attrs);
-    const size_t bytes =
-        kv_block_bytes(options_.kv_dtype, a.kv_heads, a.head_dim, kDefaultKvBlockSize) *
-        static_cast<size_t>(blocks * sequences);
+    const size_t bytes = kv_block_bytes(options_.kv_dtype, a.kv_heads, a.head_dim, block_size) *
+                         static_cast<size_t>(blocks * sequences);
     s->kv = backend_.allocate(2 * bytes);
     Staging cache(backend_, s->kv.get(), 2 * bytes);
     fill(cache.data(), options_.kv_dtype,
          2 * static_cast<int64_t>(bytes / row_bytes(options_.kv_dtype, a.head_dim)), a.head_dim);
     cache.commit();
     s->layer = {s->kv.get(), s->kv.get() + bytes};
-    c.kv = {options_.kv_dtype, kDefaultKvBlockSize, {&s->layer, 1}};
+    c.kv = {options_.kv_dtype, block_size, {&s->layer, 1}};
   }
 
   size_t total = 0;

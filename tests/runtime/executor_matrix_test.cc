@@ -155,9 +155,10 @@ TEST_F(ExecutorMatrix, BlocksTravelBetweenDeviceAndHost) {
   EXPECT_GT(totals.from_host, 0);
 }
 
-// Waste over a mixed load: what the last, partly filled blocks hold too little.
+// Waste over a mixed load with blocks of the default size: what the last, partly filled ones hold
+// too little.
 TEST_F(ExecutorMatrix, LittleRoomIsWasted) {
-  Session session(engine(), *backend_, session_options(6000, 16));
+  Session session(engine(), *backend_, session_options(6000, 0));
   Executor executor(session, {.max_batch_size = 24});
   std::mt19937 random(79);
   std::vector<uint64_t> ids;
