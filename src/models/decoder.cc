@@ -91,7 +91,7 @@ class Decoder {
     if (!c_.hidden_act.starts_with(kPlugin))
       return nn::activation_gate(parse_activation(c_.hidden_act));
     const auto [library, op] = find_plugin_op(plugins_, c_.hidden_act.substr(kPlugin.size()));
-    return [library, op](Tensor a, Tensor b) {
+    return [library = library, op = op](Tensor a, Tensor b) {
       return a.builder->node(Op::plugin, plugin_attrs(library, *op, {}, {a.type(), b.type()}),
                              {a, b}, op->name);
     };

@@ -44,7 +44,7 @@ void add_blocks(const OrderedJson& message, const std::string& where, OrderedJso
       texts.push_back(b);
     }
   }
-  if (texts.empty() && calls.empty()) return;
+  if (texts.empty() && calls.empty() && !blocks.empty()) return;  // told otherwise
   OrderedJson m = {{"role", message["role"]}, {"content", std::move(texts)}};
   if (!calls.empty()) m["tool_calls"] = std::move(calls);
   out.push_back(std::move(m));

@@ -20,7 +20,7 @@ std::string flatten(const Json& content, const std::string& where) {
   std::string text;
   for (size_t i = 0; i < content.size(); ++i) {
     const Fields part(content[i], fmt::format("{}[{}]", where, i));
-    if (part.string("type").value_or("text") != "text")
+    if (part.get("type") != "text")
       part.wrong("type", "\"text\", the only kind of part that this model reads");
     const Json& t = part.get("text");
     if (!t.is_string()) part.wrong("text", "a string");
@@ -72,7 +72,7 @@ OrderedJson plain_messages(const OrderedJson& messages, const ToolFormat& format
     const std::string where = fmt::format("messages[{}]", i);
     const Json unordered = messages[i];
     const Fields m(unordered, where);
-    if (!m.get("role").is_string()) m.wrong("role", "a string");
+    if (!m.get("role").is_string() || m.get("role") == "") m.wrong("role", "a name");
     OrderedJson copy = messages[i];
     const Json* content = m.find("content");
     copy["content"] = content ? flatten(*content, where + ".content") : "";

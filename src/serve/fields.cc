@@ -4,6 +4,17 @@
 
 namespace tokamak::serve {
 
+std::optional<int64_t> as_integer(const Json& value) {
+  if (value.is_number_float()) {  // 5.0 is what some clients send for 5
+    const double d = value.get<double>();
+    if (d != std::floor(d) || std::abs(d) > 9e15) return {};
+    return static_cast<int64_t>(d);
+  }
+  if (!value.is_number_integer()) return {};
+  if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX) return {};
+  return value.get<int64_t>();
+}
+
 std::string describe(const Json& value) {
   if (value.is_array()) return fmt::format("an array of {}", value.size());
   if (value.is_object()) return "an object";
@@ -58,15 +69,9 @@ std::optional<double> Fields::number(const char* name, double low, double high) 
 std::optional<int64_t> Fields::integer(const char* name) const {
   const Json* v = find(name);
   if (!v) return {};
-  if (v->is_number_float()) {  // 5.0 is what some clients send for 5
-    const double d = v->get<double>();
-    if (d != std::floor(d) || std::abs(d) > 9e15) wrong(name, "an integer");
-    return static_cast<int64_t>(d);
-  }
-  if (!v->is_number_integer()) wrong(name, "an integer");
-  if (v->is_number_unsigned() && v->get<uint64_t>() > INT64_MAX)
-    wrong(name, "an integer of 63 bits");
-  return v->get<int64_t>();
+  const auto i = as_integer(*v);
+  if (!i) wrong(name, v->is_number_unsigned() ? "an integer of 63 bits" : "an integer");
+  return i;
 }
 
 std::optional<int64_t> Fields::integer(const char* name, int64_t low, int64_t high) const {
@@ -114,12 +119,13 @@ std::vector<int32_t> to_ids(const Json& array, int64_t vocab_size, const std::st
   std::vector<int32_t> out;
   out.reserve(array.size());
   for (const Json& id : array) {
-    if (!id.is_number_integer() || id < 0 || id >= vocab_size)
+    const auto i = as_integer(id);
+    if (!i || *i < 0 || *i >= vocab_size)
       throw ApiError(400,
                      fmt::format("{}: expected token ids from 0 to {}, found {}", name,
                                  vocab_size - 1, describe(id)),
                      name, "invalid_value");
-    out.push_back(id.get<int32_t>());
+    out.push_back(static_cast<int32_t>(*i));
   }
   return out;
 }

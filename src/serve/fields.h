@@ -37,6 +37,8 @@ class Fields {
   std::string prefix_;
 };
 
+// A number without a fraction, of 63 bits.
+std::optional<int64_t> as_integer(const Json& value);
 // Token ids of an array; `name` is for the error.
 std::vector<int32_t> to_ids(const Json& array, int64_t vocab_size, const std::string& name);
 // A value as errors show it: its kind and its beginning.

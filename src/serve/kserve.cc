@@ -153,6 +153,7 @@ class Infer : public std::enable_shared_from_this<Infer> {
     const auto size =
         parameters ? Fields(*parameters, "parameters").integer("binary_data_size") : std::nullopt;
     if (!size) {
+      if (!f.get("data").is_array()) f.wrong("data", "an array");
       flatten(f.get("data"), t.data);
       return t;
     }

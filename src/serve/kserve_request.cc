@@ -10,7 +10,7 @@
 namespace tokamak::serve {
 namespace {
 
-constexpr size_t kMaxPrompts = 1024;
+constexpr size_t kMaxPrompts = 1024, kMaxWords = 64;
 
 [[noreturn]] void wrong(const std::string& name, const std::string& what) {
   throw ApiError(400, fmt::format("{}: {}", name, what), name, "invalid_value");
@@ -83,7 +83,7 @@ Json merged(const Json& body) {
 void choose_as_the_backend(Json& s) {
   if (s.contains("top_p") && s["top_p"] == 0) {
     s.erase("top_p");
-    if (!s.contains("top_k") || s["top_k"] == 0) s["temperature"] = 0;
+    if (!s.contains("top_k") || s["top_k"] == 0) s["top_k"] = 1;
   }
   const bool any = s.contains("temperature") || s.contains("top_k") || s.contains("top_p") ||
                    s.contains("min_p");
@@ -128,9 +128,9 @@ Json to_sampling(const Json& body, const EngineRoom& room) {
     if (const Json* v = f.find(i.name); v && i.field) out[i.field] = *v;
   for (const char* list : {"stop", "bad_words"}) {  // clients send "" for none
     if (!out.contains(list)) continue;
-    Json words = Json::array();
-    for (const std::string& w : Fields(out).strings(list))
-      if (!w.empty()) words.push_back(w);
+    std::vector<std::string> words = Fields(out).strings(list);
+    if (words.size() > kMaxWords) wrong(list, fmt::format("at most {} strings", kMaxWords));
+    std::erase(words, "");
     out[list] = std::move(words);
   }
   if (out.contains("seed") && out["seed"].is_number_unsigned())

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/api_error.h"
+#include "serve/fields.h"
 
 namespace tokamak::serve {
 namespace {
@@ -83,7 +84,8 @@ bool is_element(const std::string& name, const std::string& datatype, const Json
   if (datatype == "BOOL") return value.is_boolean();
   for (const Type& t : kTypes)
     if (datatype == t.name)
-      return datatype.starts_with("FP") ? value.is_number() : value.is_number_integer();
+      return datatype.starts_with("FP") ? value.is_number()
+                                        : value.is_number_integer() || as_integer(value);
   wrong(name, fmt::format("the datatype '{}' is not known", datatype));
 }
 

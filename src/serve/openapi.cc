@@ -62,6 +62,8 @@ std::string id_pattern(int64_t vocab_size) {
 
 void set_limits(Json& schemas, const EngineRoom& room) {
   schemas["ModelName"]["enum"] = Json::array({room.model});
+  for (const LoraModels::Model& m : room.loras.list())
+    schemas["ModelName"]["enum"].push_back(m.name);
   schemas["TokenId"]["maximum"] = room.vocab_size - 1;
   if (room.tokenizer)
     schemas["TextTokenId"]["maximum"] =

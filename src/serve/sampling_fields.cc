@@ -1,5 +1,6 @@
 #include "serve/sampling_fields.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -9,7 +10,7 @@
 namespace tokamak::serve {
 namespace {
 
-constexpr size_t kMaxStops = 64;
+constexpr size_t kMaxStops = 64, kMaxStop = 1000;  // characters
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
 constexpr double kColdest = 1e-4;  // below, logits over the temperature overflow: greedy
 
@@ -31,11 +32,17 @@ void read_logit_bias(const Fields& fields, const EngineRoom& room, SamplingParam
   }
 }
 
+size_t characters(std::string_view utf8) {
+  return static_cast<size_t>(
+      std::ranges::count_if(utf8, [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
 void read_stops(const Fields& fields, const EngineRoom& room, SamplingParams& p) {
   p.stop = fields.strings("stop");
   if (p.stop.size() > kMaxStops) fields.wrong("stop", fmt::format("at most {} strings", kMaxStops));
   for (const std::string& s : p.stop)
-    if (s.empty() || s.size() > 4096) fields.wrong("stop", "strings of 1 to 4096 bytes");
+    if (s.empty() || characters(s) > kMaxStop)
+      fields.wrong("stop", fmt::format("strings of 1 to {} characters", kMaxStop));
   if (!p.stop.empty()) room.need_tokenizer("stop");
   for (const int32_t id : fields.ids("stop_token_ids", room.vocab_size))
     p.stop_token_ids.push_back(id);
@@ -55,28 +62,30 @@ void validate(const SamplingParams& p) {
   }
 }
 
+int read_early_stopping(const Fields& fields) {
+  const Json* v = fields.find("early_stopping");
+  if (!v) return 0;
+  if (v->is_boolean()) return v->get<bool>() ? 1 : 0;
+  if (*v == "never") return 2;
+  fields.wrong("early_stopping", "true, false or \"never\"");
+}
+
 // n, best_of, and beam search under vLLM's names: of best_of beams the n best are given. What the
 // request does not say is as vLLM has it.
 void read_outputs(const Fields& fields, SamplingParams& p) {
   p.n = fields.integer("n", 1, 128).value_or(1);
   const int64_t best_of = fields.integer("best_of", 1, 128).value_or(p.n);
   if (best_of < p.n) fields.wrong("best_of", fmt::format("n ({}) at least", p.n));
+  const double length_penalty = fields.number("length_penalty", -100, 100).value_or(1);
+  const int early_stopping = read_early_stopping(fields);
   if (!fields.flag("use_beam_search")) {
     p.best_of = best_of > p.n ? best_of : 0;
     return;
   }
   if (best_of < 2) fields.wrong("use_beam_search", "n or best_of above 1 with it");
   p.beam_width = best_of;
-  p.length_penalty = fields.number("length_penalty").value_or(1);
-  p.early_stopping = 0;
-  const Json* stopping = fields.find("early_stopping");
-  if (!stopping) return;
-  if (stopping->is_boolean())
-    p.early_stopping = stopping->get<bool>() ? 1 : 0;
-  else if (*stopping == "never")
-    p.early_stopping = 2;
-  else
-    fields.wrong("early_stopping", "true, false or \"never\"");
+  p.length_penalty = length_penalty;
+  p.early_stopping = early_stopping;
 }
 
 // 0 without one.

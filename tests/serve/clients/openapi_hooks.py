@@ -19,15 +19,24 @@ def fit(body, path):
     for name in ("min_tokens", "min_length"):  # no more than max_tokens
         if body.get(name) is not None:
             body[name] = 0
-    if body.get("n") is not None:  # as many sequences as the queue has room for
-        body["n"] = min(body["n"], 2)
-    for name in ("prompt", "input"):
+    for name in ("n", "num_return_sequences", "beam_width", "best_of"):  # as many as the queue has room for
+        if body.get(name) is not None:
+            body[name] = min(body[name], 2)
+    for name in ("prompt", "input", "tools"):
         if isinstance(body.get(name), list):
             body[name] = body[name][:4]
     if body.get("top_logprobs") is not None:  # the one asks for the other
         body["logprobs"] = True
     if body.get("stream_options") is not None:
         body["stream"] = True
+    if body.get("best_of") is not None:  # no less than n, and more than n in no stream
+        body["best_of"] = max(body["best_of"], body.get("n") or 1)
+        if body.get("stream"):
+            body["best_of"] = body.get("n") or 1
+    if body.get("use_beam_search"):  # more than one
+        body["n"] = body["best_of"] = 2
+    if body.get("beam_width") is not None and body.get("num_return_sequences") is not None:
+        body["beam_width"] = 2
     for tensor in body.get("inputs") or []:
         tensor["data"] = tensor["data"][:2]
         tensor["shape"] = [len(tensor["data"])]
