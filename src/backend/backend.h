@@ -43,6 +43,8 @@ struct StepContext {
   int32_t logit_rows = 0;                // what Symbol::sequences resolves to
   int32_t max_context = 0;               // no context_len is larger; a recording's upper bound
   int32_t max_queries = 0;               // the most tokens that a sequence has in this step
+  int32_t prompts = 0;                   // sequences with several tokens in this step
+  int32_t first_prompt = 0;              // the first of them
   const int32_t* token_ids = nullptr;    // [tokens]
   const int32_t* positions = nullptr;    // [tokens]
   const int32_t* query_begin = nullptr;  // [sequences + 1]

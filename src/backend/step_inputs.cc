@@ -79,10 +79,12 @@ bool StepInputs::resize(int64_t tokens, int64_t sequences, int64_t table_stride,
 }
 
 void StepInputs::upload(StepContext& c) {
-  c.max_context = c.max_queries = 0;
+  c.max_context = c.max_queries = c.prompts = c.first_prompt = 0;
   for (int32_t s = 0; s < c.sequences; ++s) {
+    const int32_t queries = query_begin[s + 1] - query_begin[s];
     c.max_context = std::max(c.max_context, context_len[s]);
-    c.max_queries = std::max(c.max_queries, query_begin[s + 1] - query_begin[s]);
+    c.max_queries = std::max(c.max_queries, queries);
+    if (queries > 1 && c.prompts++ == 0) c.first_prompt = s;
   }
   arrays_.upload(3 * tokens_ + 2 * sequences_ + 1 + rows_);
   table_.upload(c.sequences * stride_);

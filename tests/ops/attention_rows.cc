@@ -113,6 +113,10 @@ std::vector<OpSignature> attention_signatures() {
   a.deterministic = true;
   add(DType::bf16, a);
   a = {};
+  a.heads = 3, a.kv_heads = 3, a.head_dim = 128, a.has_rope = true;
+  a.rope = rope_attrs(128, 128, true, "longrope");
+  add(DType::bf16, a);
+  a = {};
   a.heads = 20, a.kv_heads = 1, a.head_dim = 64;
   add(DType::f16, a);
   return all;

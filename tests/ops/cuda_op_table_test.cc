@@ -1,6 +1,7 @@
 // Every tactic of the CUDA backend against the same table, where there is a device.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 
@@ -42,6 +43,37 @@ TEST_P(CudaOpTable, EveryTacticMatchesTheReference) {
         if (!trial.check(*cuda(), *t, strided)) failed.insert(std::string(t->name()));
     }
   });
+}
+
+// Steps of so many sequences that a kernel takes them of which others see nothing.
+TEST(CudaAttention, ManySequences) {
+  std::string why;
+  if (!cuda(&why)) {
+    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << why;
+    GTEST_SKIP() << why;
+  }
+  constexpr int kUnits = 600;  // KV heads of sequences
+  uint64_t seed = 20261122;
+  const std::vector<OpRow> table = op_table();
+  const OpRow& row = *std::ranges::find(table, Op::attention, &OpRow::op);
+  for (const OpSignature& s : row.signatures()) {
+    if (s.inputs[0].dtype == DType::f32 || s.attrs.get<int64_t>("head_dim") > 128) continue;
+    for (const auto& [dtype, block] :
+         {std::pair{DType::f16, 16}, {DType::bf16, 64}, {DType::f8e4m3, 32}}) {
+      Rng rng(++seed);
+      StepShape shape{"many", {}, {}, false, dtype, block};
+      const auto sequences = kUnits / s.attrs.get<int64_t>("kv_heads");
+      for (int i = 0; i < sequences; ++i) {  // prompts among them, after the first ones
+        shape.past.push_back(static_cast<int>(rng() % 50));
+        shape.queries.push_back(i % 16 == 9 ? 1 + static_cast<int>(rng() % 40) : 1);
+      }
+      shape.past[1] = 620;
+      Trial trial(row, s, shape, Fill::gaussian, seed);
+      for (const Tactic* t : cuda()->tactics(s.op))
+        for (const bool strided : {false, true})
+          if (t->supports(s)) trial.check(*cuda(), *t, strided);
+    }
+  }
 }
 
 TEST(CudaLayouts, Fp8UnpacksWhatItPacked) {

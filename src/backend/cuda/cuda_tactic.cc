@@ -23,8 +23,9 @@ cuda::RowsArg rows_arg(const ValueType& t, const Operand& o, const StepContext& 
 }
 
 cuda::StepArg step_arg(const StepContext& s) {
-  return {s.tokens,      s.sequences,   s.logit_rows,  s.max_context, s.max_queries,
-          s.query_begin, s.context_len, s.block_table, s.logit_index, s.block_table_stride};
+  return {s.tokens,      s.sequences,   s.logit_rows,   s.max_context,
+          s.max_queries, s.prompts,     s.first_prompt, s.query_begin,
+          s.context_len, s.block_table, s.logit_index,  s.block_table_stride};
 }
 
 }  // namespace tokamak

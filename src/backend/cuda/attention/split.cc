@@ -4,6 +4,7 @@
 
 #include "backend/cuda/attention/attention_arg.h"
 #include "backend/cuda/kernels/decode_attention.h"
+#include "backend/cuda/kernels/decode_many.h"
 #include "backend/cuda/kernels/prefill_attention.h"
 #include "base/error.h"
 
@@ -46,6 +47,18 @@ cuda::DecodeSplit split_of(const CudaTarget& target, const cuda::AttentionArg& a
   return s;
 }
 
+// Whether a warp for each KV head of a sequence keeps the memory busy: a fourth of a
+// multiprocessor's share is what one can fetch. Of long contexts the last ones would be left alone
+// for long, unless there are many.
+bool are_many(const CudaTarget& target, const cuda::AttentionArg& a, const cuda::StepArg& step) {
+  constexpr int kLeast = 4, kMost = 24;           // heads of sequences, of a multiprocessor
+  constexpr int kShort = 1024, kModerate = 4096;  // keys
+  const int64_t heads = int64_t{step.sequences} * a.kv_heads;
+  return cuda::decode_many_fits(a) && heads >= kLeast * target.multiprocessors &&
+         (step.max_context <= kShort ||
+          (step.max_context <= kModerate && heads >= kMost * target.multiprocessors));
+}
+
 class SplitAttention final : public Kernel {
  public:
   SplitAttention(const OpSignature& s, const CudaTarget& target) : bound_(s), target_(target) {}
@@ -66,7 +79,9 @@ class SplitAttention final : public Kernel {
              a.block_size);
       if (step.sequences == 1) return;
     }
-    cuda::DecodeSplit split = split_of(target_, a, step, bound_.attrs().deterministic);
+    const bool deterministic = bound_.attrs().deterministic;
+    if (!deterministic && are_many(target_, a, step)) return cuda::decode_many(a, step, stream);
+    cuda::DecodeSplit split = split_of(target_, a, step, deterministic);
     split.partial = reinterpret_cast<float*>(args.workspace);
     cuda::decode_attention(a, step, split, stream);
   }

@@ -1,6 +1,5 @@
-// FP8 products whose scales are applied afterwards: cuBLASLt has more algorithms for products
-// without scales, and can do the two of linear_glu, which need a kernel behind them anyway, at
-// once.
+// FP8 products of linear_glu whose scales are applied afterwards, by the kernel that comes behind
+// them anyway: cuBLASLt has more algorithms for products without scales, and does both at once.
 #pragma once
 #include "backend/cuda/cuda_tactic.h"
 

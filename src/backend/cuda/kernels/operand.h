@@ -19,6 +19,7 @@ struct RowsArg {
 // The step's arrays in device memory, and its numbers (backend.h, StepContext).
 struct StepArg {
   int32_t tokens = 0, sequences = 0, logit_rows = 0, max_context = 0, max_queries = 0;
+  int32_t prompts = 0, first_prompt = 0;
   const int32_t *query_begin = nullptr, *context_len = nullptr;
   const int32_t *block_table = nullptr, *logit_index = nullptr;
   int32_t block_table_stride = 0;

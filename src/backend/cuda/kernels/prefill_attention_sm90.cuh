@@ -45,7 +45,7 @@ struct Shape {
 __device__ inline bool find_tile(const StepArg& step, int group, int flat, int& seq, int& tile) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int before = 0;
-  for (int s0 = 0; s0 < step.sequences; s0 += 32) {
+  for (int s0 = step.first_prompt; s0 < step.sequences; s0 += 32) {
     const int s = s0 + lane;
     int tiles = 0;
     if (s < step.sequences) {
@@ -621,7 +621,7 @@ bool launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& qu
   const int64_t kv_bytes = int64_t{4} * a.head_dim * std::max(step.max_context, step.tokens);
   p.together =
       group * static_cast<int>(std::clamp<int64_t>(kTogetherBytes / kv_bytes, 1, a.kv_heads));
-  p.tiles = step.tokens / kPrefillRows + step.sequences;
+  p.tiles = step.tokens / kPrefillRows + step.prompts;
   launch_overlapped(kernel, dim3(static_cast<unsigned>(p.tiles * a.heads)), dim3(kThreads),
                     S::kShared, stream, p);
   return true;

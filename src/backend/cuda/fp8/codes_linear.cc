@@ -1,0 +1,72 @@
+#include "backend/cuda/fp8/codes_linear.h"
+
+#include "backend/cuda/cublaslt/layouts.h"
+#include "backend/cuda/fp8/layout.h"
+#include "backend/cuda/kernels/f8_format.h"
+#include "backend/cuda/map_kind.h"
+
+namespace tokamak {
+namespace {
+
+constexpr int64_t kMaxColumns = 32768;  // of a row that quantize_f8_rows takes
+
+size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
+size_t weights_of(const OpSignature& s) { return s.op == Op::linear_glu ? 2 : 1; }
+
+}  // namespace
+
+CodesLinear::CodesLinear(const OpSignature& signature)
+    : s(signature),
+      attrs(LinearAttrs::from(s.attrs)),
+      weights(weights_of(s)),
+      n(s.inputs[1].shape[0].size),
+      k(s.inputs[1].shape[1].size) {}
+
+cuda::RowsArg CodesLinear::in(size_t i, const LaunchArgs& args) const {
+  return rows_arg(s.inputs[i], args.in[i], *args.step);
+}
+
+cuda::FinishArg CodesLinear::finish(const LaunchArgs& args) const {
+  cuda::FinishArg f;
+  f.y = rows_arg(s.outputs[0], args.out[0], *args.step);
+  if (attrs.has_bias) f.bias = in(1 + weights, args);
+  if (attrs.has_bias && weights == 2) f.bias_b = in(2 + weights, args);
+  if (attrs.has_residual) f.residual = in(s.inputs.size() - 1, args);
+  f.activation = map_kind(attrs.activation);
+  return f;
+}
+
+const float* CodesLinear::scales_of(const std::byte* weight) const {
+  return reinterpret_cast<const float*>(weight + cuda::F8Format::scales_at(n, k));
+}
+
+CodesRoom::CodesRoom(int64_t tokens, int64_t n, int64_t k, DType y, size_t products)
+    : scales(kMatmulWorkspace),
+      codes(scales + aligned(static_cast<size_t>(tokens) * sizeof(float))),
+      product(codes + aligned(static_cast<size_t>(tokens * k))),
+      product_bytes(aligned(bytes_of(y, tokens * n))),
+      end(product + products * product_bytes) {}
+
+CodesRoom::CodesRoom(const OpSignature& s, int64_t tokens, DType y)
+    : CodesRoom(tokens, s.inputs[1].shape[0].size, s.inputs[1].shape[1].size, y, weights_of(s)) {}
+
+bool codes_linear_fits(const CudaTarget& target, const OpSignature& s, int64_t n_unit) {
+  const ValueType &x = s.inputs[0], &w = s.inputs[1];
+  const LinearAttrs a = LinearAttrs::from(s.attrs);
+  if (target.sm != kCodesLinearSm || a.deterministic || a.activation_bits != 8) return false;
+  if (w.dtype != DType::f8_row) return false;
+  const int64_t n = w.shape[0].size, k = w.shape[1].size;
+  if (k % cuda::F8Format::kColumns != 0 || k > kMaxColumns || n % n_unit != 0) return false;
+  const size_t weights = weights_of(s);
+  if (weights == 2 && s.inputs[2] != w) return false;
+  if (x.shape.size() != 2 || !is_cuda_activation(x.dtype)) return false;
+  for (size_t i = 1 + weights; i < s.inputs.size(); ++i)
+    if (!is_cuda_activation(s.inputs[i].dtype)) return false;
+  return is_cuda_activation(s.outputs[0].dtype);
+}
+
+std::string_view codes_linear_layout(const OpSignature& s, int input) {
+  return input >= 1 && input <= static_cast<int>(weights_of(s)) ? kF8Layout : "plain";
+}
+
+}  // namespace tokamak

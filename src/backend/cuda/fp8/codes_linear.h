@@ -1,0 +1,36 @@
+// What the linear tactics share that round activations to FP8 and leave the products to cuBLASLt.
+#pragma once
+#include "backend/cuda/cuda_tactic.h"
+#include "backend/cuda/kernels/f8_rows.h"
+#include "ops/linear.h"
+
+namespace tokamak {
+
+// A bound linear or linear_glu: weight [n, k], of linear_glu two of them.
+struct CodesLinear {
+  explicit CodesLinear(const OpSignature& s);
+  cuda::RowsArg in(size_t i, const LaunchArgs& args) const;
+  // y, and what comes after the product, which is yet to be named.
+  cuda::FinishArg finish(const LaunchArgs& args) const;
+  const float* scales_of(const std::byte* weight) const;
+
+  const OpSignature s;
+  const LinearAttrs attrs;
+  const size_t weights;
+  const int64_t n, k;
+};
+
+// What lies in a launch's workspace behind cuBLASLt's, one after another: the activations' scales,
+// their codes, products [tokens, n].
+struct CodesRoom {
+  CodesRoom(int64_t tokens, int64_t n, int64_t k, DType product, size_t products);
+  CodesRoom(const OpSignature& s, int64_t tokens, DType product);
+  size_t scales = 0, codes = 0, product = 0, product_bytes = 0, end = 0;
+};
+
+// Of the ops and shapes that such a tactic takes; n is to be a multiple of n_unit.
+bool codes_linear_fits(const CudaTarget& target, const OpSignature& s, int64_t n_unit);
+inline constexpr int kCodesLinearSm = 90;  // where cuBLASLt is known to take scales per row
+std::string_view codes_linear_layout(const OpSignature& s, int input);
+
+}  // namespace tokamak
