@@ -8,8 +8,8 @@
 
 namespace tokamak {
 
-// Tokens of one block. A sequence wastes half a block: with 16 less than 4 % of the room of contexts
-// from 200 tokens on. Devices with memory of their own copy larger pieces at a time.
+// Tokens of one block. A sequence wastes half a block: with 16 less than 4 % of the room of
+// contexts from 200 tokens on. Devices with memory of their own copy larger pieces at a time.
 inline constexpr int32_t default_kv_block_size(bool in_host_memory) {
   return in_host_memory ? 16 : 32;
 }

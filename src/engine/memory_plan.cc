@@ -34,6 +34,16 @@ int64_t best_offset(const std::vector<Block>& placed, const Lifetime& life, int6
   return best >= 0 ? best : end;
 }
 
+// Of each value: whether steps with adapters alone make it.
+std::vector<bool> of_adapters(const Plan& plan) {
+  std::vector<bool> made(plan.values.size()), others(plan.values.size());
+  for (const PlanStep& s : plan.steps)
+    for (const int32_t o : s.outputs)
+      (s.runs == Runs::with_adapters ? made : others)[static_cast<size_t>(o)] = true;
+  for (size_t i = 0; i < made.size(); ++i) made[i] = made[i] && !others[i];
+  return made;
+}
+
 std::string megabytes(int64_t bytes) { return fmt::format("{:>11.1f} MB", bytes / 1e6); }
 
 }  // namespace
@@ -65,6 +75,7 @@ int64_t value_bytes(const ValueType& type, int64_t tokens, int64_t rows) {
 
 MemoryPlan plan_memory(const Plan& plan, int64_t tokens, int64_t rows) {
   const std::vector<Lifetime> life = lifetimes(plan);
+  const std::vector<bool> late = of_adapters(plan);
   MemoryPlan result;
   result.offsets.assign(plan.values.size(), -1);
   std::vector<int64_t> bytes(plan.values.size());
@@ -75,8 +86,9 @@ MemoryPlan plan_memory(const Plan& plan, int64_t tokens, int64_t rows) {
     bytes[i] = (n + kActivationAlignment - 1) / kActivationAlignment * kActivationAlignment;
     order.push_back(static_cast<int32_t>(i));
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int32_t a, int32_t b) { return bytes[a] > bytes[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return late[a] != late[b] ? late[b] : bytes[a] > bytes[b];
+  });
   std::vector<Block> placed;
   for (const int32_t i : order) {
     const int64_t offset = best_offset(placed, life[i], bytes[i]);

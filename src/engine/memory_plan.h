@@ -27,7 +27,8 @@ struct MemoryPlan {
 // Bytes of a value for so many tokens and logit rows.
 int64_t value_bytes(const ValueType& type, int64_t tokens, int64_t rows);
 
-// Best fit, largest values first.
+// Best fit, largest values first; those of steps with adapters last, so that all others lie as they
+// would without.
 MemoryPlan plan_memory(const Plan& plan, int64_t tokens, int64_t rows);
 
 // What a model needs, for people.

@@ -108,6 +108,22 @@ TEST_F(ExecutorLora, StepsRunAheadWithAdapters) {
   EXPECT_GT(device.fed(), 50);
 }
 
+// Taking adapters costs nothing while nobody uses one: the same launches on the same memory.
+TEST_F(ExecutorLora, OtherStepsStayAsTheyWere) {
+  Plan plan = EngineFile::open(engine_path(engine_, 0)).plan();
+  const MemoryPlan before = plan_memory(plan, 64, 4);
+  std::vector<std::string> steps, after;
+  for (const PlanStep& s : plan.steps) steps.push_back(s.name);
+  add_lora(plan, {.max_rank = 8});
+  for (const PlanStep& s : plan.steps)
+    if (s.runs != Runs::with_adapters) after.push_back(s.name);
+  EXPECT_EQ(after, steps);
+  const MemoryPlan with = plan_memory(plan, 64, 4);
+  for (size_t i = 0; i < before.offsets.size(); ++i)
+    EXPECT_EQ(with.offsets[i], before.offsets[i]) << plan.values[i].name;
+  EXPECT_GT(with.offsets.size(), before.offsets.size());
+}
+
 // The cache of one adapter is of no use to another.
 TEST_F(ExecutorLora, PrefixesAreAnAdaptersOwn) {
   const int32_t lora = llm_->load_lora(adapters_[0]);
