@@ -85,6 +85,11 @@ Run declare_serve(CLI::App& app) {
   serve::ServeOptions& s = o->serve;
   app.add_option("--host", s.host, "Address to listen on; 0.0.0.0: all")->capture_default_str();
   app.add_option("--port", s.port, "0: any that is free")->capture_default_str();
+  app.add_option(
+         "--max_prefill_tokens", s.max_prefill_tokens,
+         "Tokens of prompts in a step beside streams that run; 0: as many as fit; -1: by the "
+         "time that steps take (default on a CPU)")
+      ->check(CLI::Range(-1, INT_MAX));
   app.add_option("--grpc_port", o->grpc_port, "KServe v2 over gRPC; 0: any that is free")
       ->check(CLI::Range(0, 65535));
   app.add_option("--served_model_name", s.served_model_name,

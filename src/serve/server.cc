@@ -36,6 +36,10 @@ ExecutorOptions executor_options(LLM& llm, const ServeOptions& o) {
   e.max_batch_size = std::min(e.max_batch_size, session.max_num_tokens());
   if (e.max_num_tokens <= 0 && session.backend().in_host_memory())
     e.max_num_tokens = std::max(kDefaultStepTokens, e.max_batch_size);
+  if (o.max_prefill_tokens)
+    e.max_prefill_tokens = *o.max_prefill_tokens;
+  else if (session.backend().in_host_memory())
+    e.max_prefill_tokens = -1;
   e.max_queue_size = 0;  // EngineRoom::admit
   e.drafter = llm.drafter();
   if (session.kv_pool().size() == 0) {

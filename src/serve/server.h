@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,9 +26,10 @@ struct ServeOptions {
   std::vector<std::string> api_keys;         // none: open to all
   std::vector<std::string> allowed_origins;  // of web pages (CORS); "*": all
   ExecutorOptions executor;                  // max_queue_size is kept by the server
-  int64_t kv_cache_tokens = 0;               // room where the device leaves the choice; 0: by rule
-  Pooling pooling = Pooling::last;           // of embeddings
-  double request_timeout_s = 0;              // 0: none
+  std::optional<int64_t> max_prefill_tokens;  // the executor's; none: -1 on a CPU, 0 elsewhere
+  int64_t kv_cache_tokens = 0;                // room where the device leaves the choice; 0: by rule
+  Pooling pooling = Pooling::last;            // of embeddings
+  double request_timeout_s = 0;               // 0: none
   bool log_requests = true, log_json = false;
 };
 

@@ -108,6 +108,7 @@ TEST_F(ExecutorMatrix, EveryRequestGetsItsOwnTokens) {
       o.max_batch_size = 14;
       o.enable_block_reuse = bits & 1;
       o.max_num_tokens = bits & 2 ? 16 : 0;
+      o.max_prefill_tokens = bits & 2 ? -1 : 0;
       o.context_chunking_policy = bits & 2 ? "equal_progress" : "first_come_first_served";
       o.batch_scheduler_policy = bits & 4 ? "max_utilization" : "guaranteed_no_evict";
       o.kv_cache_host_memory_bytes = bits & 8 ? 200 << 10 : 0;

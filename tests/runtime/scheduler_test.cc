@@ -248,6 +248,10 @@ TEST(Scheduler, AnyScheduleGivesTheTokensOfARequestAlone) {
     o.chunks = random() % 2 ? ChunkPolicy::equal_progress : ChunkPolicy::first_come_first_served;
     o.reuse_prefixes = random() % 4 != 0;
     o.host_blocks = random() % 2 ? static_cast<int32_t>(random() % 40) : 0;
+    if (random() % 3 == 0)
+      o.prompts_beside = [most = 1 + random() % 8](int64_t running) {
+        return static_cast<int64_t>(most) - running / 3;
+      };
     const int longest = 30;
     const int32_t least = (longest + 20 + o.block_size - 1) / o.block_size;
     Simulation sim(o, least + static_cast<int32_t>(random() % (3 * least)));
@@ -371,6 +375,26 @@ TEST(Scheduler, PromptsShareAStepEqually) {
   const Schedule s = sim.scheduler().next(0);
   ASSERT_EQ(s.parts.size(), 3u);
   for (const ScheduledPart& p : s.parts) EXPECT_EQ(p.tokens.size(), 10u);
+}
+
+TEST(Scheduler, PromptsKeepWithinTheirRoomBesideOthers) {
+  SchedulerOptions o;
+  o.max_num_tokens = 64;
+  o.reuse_prefixes = false;
+  o.prompts_beside = [](int64_t running) { return running == 1 ? 9 : 5; };
+  Simulation sim(o, 40);
+  SchedulerRequest r;
+  r.prompt.assign(60, 1);
+  r.max_tokens = 50;
+  sim.add(r);
+  sim.step();  // all of it: nobody waits
+  EXPECT_EQ(sim.scheduler().output(1).size(), 1u);
+  sim.add(r);
+  sim.add(r);
+  const Schedule s = sim.scheduler().next(0);
+  ASSERT_EQ(s.parts.size(), 2u);
+  EXPECT_EQ(s.parts[0].tokens.size(), 1u);
+  EXPECT_EQ(s.parts[1].tokens.size(), 9u);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "runtime/executor/delivery.h"
 #include "runtime/executor/step_runner.h"
+#include "runtime/scheduler/step_times.h"
 #include "runtime/speculation/drafter.h"
 
 namespace tokamak {
@@ -83,6 +84,12 @@ Scheduler make_scheduler(SchedulerOptions o, const ExecutorOptions& options, Ses
   return Scheduler(o, session.kv_pool());
 }
 
+int64_t tokens_of(const Schedule& schedule) {
+  int64_t n = 0;
+  for (const ScheduledPart& p : schedule.parts) n += static_cast<int64_t>(p.tokens.size());
+  return n;
+}
+
 }  // namespace
 
 // Threads: callers (enqueue, cancel), the step loop, and one that delivers events. `mutex` guards
@@ -93,7 +100,8 @@ struct Executor::Impl {
         max_beam_width(options.max_beam_width),
         runner(session),
         drafter(options.drafter),
-        scheduler(make_scheduler(scheduler_options(options, session), options, session)),
+        max_prefill_tokens(options.max_prefill_tokens),
+        scheduler(make_scheduler(limited(scheduler_options(options, session)), options, session)),
         stepper([this] { step_loop(); }) {}
 
   struct Request {
@@ -115,6 +123,7 @@ struct Executor::Impl {
     int32_t output;  // -1: all
   };
 
+  SchedulerOptions limited(SchedulerOptions o);
   uint64_t enqueue(ExecutorRequest r, ExecutorCallback callback);
   void step_loop();
   std::vector<StepItem> items_of(const Schedule& schedule);
@@ -141,6 +150,8 @@ struct Executor::Impl {
   const int64_t max_beam_width;
   StepRunner runner;
   Drafter* const drafter;
+  const int64_t max_prefill_tokens;
+  StepTimes times;
   mutable std::mutex mutex;
   std::condition_variable work;
   bool stopping = false;
@@ -174,6 +185,17 @@ void check_embedding(const ExecutorRequest& r) {
 }
 
 }  // namespace
+
+SchedulerOptions Executor::Impl::limited(SchedulerOptions o) {
+  if (max_prefill_tokens < -1)
+    fail("max_prefill_tokens is {}: it must be a number of tokens, 0 for no limit, or -1",
+         max_prefill_tokens);
+  if (max_prefill_tokens > 0)
+    o.prompts_beside = [most = max_prefill_tokens](int64_t) { return most; };
+  if (max_prefill_tokens < 0)
+    o.prompts_beside = [this](int64_t running) { return times.prompts_beside(running); };
+  return o;
+}
 
 uint64_t Executor::Impl::enqueue(ExecutorRequest r, ExecutorCallback callback) {
   r.params.validate();
@@ -355,6 +377,7 @@ void Executor::Impl::run_step(Schedule& schedule, std::unique_lock<std::mutex>& 
   if (!ran.error.empty()) runner.drop();
   ++counters.steps;
   counters.step_s += ran.end - ran.begin;
+  times.note(tokens_of(schedule), ran.end - ran.begin);
   last_end = now_s();
   if (!ran.error.empty()) return fail_step(schedule, ran.error);
   std::vector<std::vector<Branch>> sampled;
@@ -381,6 +404,7 @@ void Executor::Impl::finish_step(std::unique_lock<std::mutex>& lock) {
   const Attempt waited = attempt(lock, [&] { tokens = runner.finish(); });
   ++counters.steps;
   counters.step_s += waited.end - std::max(step.started, last_end);
+  times.note(tokens_of(step.schedule), waited.end - std::max(step.started, last_end));
   last_end = waited.end;
   if (waited.error.empty()) return take_tokens(step.schedule, tokens);
   runner.drop();

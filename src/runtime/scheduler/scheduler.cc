@@ -217,6 +217,9 @@ Schedule Scheduler::next(double now) {
   budget_ = options_.max_num_tokens;
   expire(now);
   run_decodes();
+  if (const int64_t running = options_.max_num_tokens - budget_;
+      running > 0 && options_.prompts_beside)
+    budget_ = std::min(budget_, std::max<int64_t>(1, options_.prompts_beside(running)));
   run_prompts();
   admit();
   for (ScheduledPart& p : step_.parts)

@@ -5,6 +5,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,6 +35,9 @@ struct SchedulerOptions {
   ChunkPolicy chunks = ChunkPolicy::first_come_first_served;
   bool reuse_prefixes = true;
   int32_t host_blocks = 0;  // KV blocks in host memory: where those that give way go
+  // Of prompts, at most so many tokens beside so many of running sequences. None: what the step has
+  // room for.
+  std::function<int64_t(int64_t running)> prompts_beside = {};
 };
 
 using RequestId = uint64_t;
