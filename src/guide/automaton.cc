@@ -123,8 +123,8 @@ void trim(Fsm& fsm, const std::function<bool(int32_t rule)>& ends) {
   fsm = std::move(out);
 }
 
-Nfa::Nfa(Inline inlined, NewRule new_rule)
-    : inlined_(std::move(inlined)), new_rule_(std::move(new_rule)) {}
+Nfa::Nfa(Inline inlined, NewRule new_rule, int64_t* spare)
+    : inlined_(std::move(inlined)), new_rule_(std::move(new_rule)), spare_(spare) {}
 
 int32_t Nfa::add() {
   if (states_.size() >= kMaxStates) too_large();
@@ -198,8 +198,11 @@ void Nfa::build_chars(const CharSet& set, int32_t from, int32_t to) {
 
 void Nfa::build_repeat(const Expr& e, int32_t from, int32_t to) {
   if (e.max < e.min) return;
-  if (new_rule_ && size_of(e) > kWrittenOut && (e.max == kUnbounded ? e.min : e.max) > 2 * kBlock)
-    return build_long_repeat(e, from, to);
+  const int64_t size = size_of(e);
+  if (new_rule_ && size > kWrittenOut && (e.max == kUnbounded ? e.min : e.max) > 2 * kBlock) {
+    if (spare_ == nullptr || size > *spare_) return build_long_repeat(e, from, to);
+    *spare_ -= size;
+  }
   const Expr& part = *e.parts[0];
   for (int64_t i = 0; i < e.min; ++i) {
     const int32_t next = add();

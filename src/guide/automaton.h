@@ -39,8 +39,9 @@ class Nfa {
   // A rule of its own for an expression (long repetitions are cut into such).
   using NewRule = std::function<int32_t(ExprPtr)>;
 
-  // Without new_rule: mentions of rules are an Error, repetitions are written out.
-  explicit Nfa(Inline inlined = {}, NewRule new_rule = {});
+  // Without new_rule: mentions of rules are an Error, repetitions are written out. Long ones are
+  // while their states last, which are taken off `spare`.
+  explicit Nfa(Inline inlined = {}, NewRule new_rule = {}, int64_t* spare = nullptr);
   Fsm determinized(const Expr& expr);  // only states that lead to the end
 
  private:
@@ -66,6 +67,7 @@ class Nfa {
 
   Inline inlined_;
   NewRule new_rule_;
+  int64_t* spare_;
   std::vector<State> states_;
   std::map<std::tuple<int32_t, int, int>, int32_t> suffixes_;  // (to, bytes) -> a state before it
   std::map<const Expr*, std::pair<int32_t, int32_t>> blocks_;  // rules of long repetitions

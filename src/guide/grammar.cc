@@ -71,8 +71,12 @@ struct Compiled {
   std::vector<std::string> names;
 };
 
+// States for long repetitions that are written out: masks are then shared by all of one that are
+// far from its end, where calls of blocks need some for each place in a block.
+constexpr int64_t kSpare = 40960;
+
 // The root and what it calls, each once, numbered anew.
-Compiled compile(Rules& rules) {
+Compiled compile(Rules rules, int64_t spare) {
   const Inliner inliner(rules);
   Compiled out;
   std::map<int32_t, int32_t> number;  // of a rule -> of its automaton
@@ -88,7 +92,8 @@ Compiled compile(Rules& rules) {
     const auto rule = static_cast<size_t>(order[i]);
     const ExprPtr expr = rules.rules[rule].expr;
     const std::string name = rules.rules[rule].name;
-    Nfa nfa(std::cref(inliner), [&](ExprPtr e) { return rules.add(name, std::move(e), true); });
+    Nfa nfa(
+        std::cref(inliner), [&](ExprPtr e) { return rules.add(name, std::move(e), true); }, &spare);
     Fsm fsm = nfa.determinized(*expr);
     states += fsm.states.size();
     if (states > kMaxStates) fail("the grammar needs more than {} states", kMaxStates);
@@ -98,6 +103,14 @@ Compiled compile(Rules& rules) {
     out.names.push_back(name);
   }
   return out;
+}
+
+Compiled compile(const Rules& rules) {
+  try {
+    return compile(rules, kSpare);
+  } catch (const Error&) {  // perhaps too large so
+    return compile(rules, 0);
+  }
 }
 
 // Rules that can come to an end, and of the others' states none: no path leads nowhere.

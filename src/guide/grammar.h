@@ -21,6 +21,10 @@ class Grammar {
   int32_t next(int32_t node, uint8_t byte) const {
     return next_[static_cast<size_t>(node) * classes_ + class_of_[byte]];
   }
+  // The same for each class of bytes that it does not tell apart.
+  std::span<const int32_t> row(int32_t node) const {
+    return std::span(next_).subspan(static_cast<size_t>(node) * classes_, classes_);
+  }
   // Bytes are all that a node has: no calls, and no rule ends here.
   bool plain(int32_t node) const { return nodes_[static_cast<size_t>(node)].plain; }
   bool ends_rule(int32_t node) const { return nodes_[static_cast<size_t>(node)].final; }

@@ -15,6 +15,10 @@
 
 namespace tokamak {
 
+namespace guide {
+class TokenWalk;
+}
+
 // What a guide has to know about a tokenizer.
 struct GuideVocabulary {
   // inside[id]: what the token adds to a text; empty: never to be chosen (special tokens).
@@ -22,7 +26,9 @@ struct GuideVocabulary {
   GuideVocabulary(std::vector<std::string> inside, std::vector<std::string> first);
 
   std::vector<std::string> inside, first;
-  guide::TokenTrie trie, first_trie;
+  // Of `inside` the tokens of at most short_bytes, and the few longer ones.
+  int32_t short_bytes;
+  guide::TokenTrie short_trie, long_trie, first_trie;
   size_t size() const { return inside.size(); }
 };
 
@@ -51,23 +57,36 @@ class Guide {
 
  private:
   friend class GuideState;
-  // From one node, whatever is below it on the stack: tokens that stay within its rule, and nodes
-  // of the tree where the rule has ended in the middle of tokens.
+  // From one node, whatever is below it on the stack: short tokens that stay within its rule, and
+  // nodes of their tree where the rule has ended in the middle of tokens.
   struct NodeMask {
     std::shared_ptr<const TokenMask> mask;
     std::vector<int32_t> escapes;
   };
   using Bits = std::vector<uint64_t>;
+  using Mask = std::shared_ptr<const TokenMask>;
+  using Masks = std::unordered_map<std::string, Mask>;
+  Mask mask_of(const guide::Positions& positions, const guide::Frames& frames, bool begun) const;
   std::shared_ptr<const NodeMask> node_mask(int32_t node) const;
-  std::shared_ptr<const TokenMask> compute(const guide::Positions& positions,
-                                           const guide::Frames& frames, bool begun) const;
+  Mask short_mask(const guide::Positions& positions, const guide::Frames& frames) const;
+  void walk_behind(guide::TokenWalk& walk, std::span<const int32_t> escapes,
+                   std::span<const guide::Position> behind, Bits& bits) const;
+  Mask with_long_tokens(Mask shorts, const guide::Positions& positions,
+                        const guide::Frames& frames) const;
+  Mask first_mask(const guide::Positions& positions, const guide::Frames& frames) const;
+  template <typename Map>
+  typename Map::mapped_type find(const Map& map, const typename Map::key_type& key) const;
+  template <typename Map>
+  typename Map::mapped_type keep(Map& map, typename Map::key_type key,
+                                 typename Map::mapped_type made, size_t bytes) const;
 
   guide::Grammar grammar_;
   std::shared_ptr<const GuideVocabulary> vocabulary_;
+  std::vector<int32_t> classes_;  // of nodes, which short tokens do not tell apart
   // Masks that were computed; all go when they take too much memory.
   mutable std::mutex mutex_;
   mutable std::unordered_map<int32_t, std::shared_ptr<const NodeMask>> nodes_;
-  mutable std::unordered_map<std::string, std::shared_ptr<const TokenMask>> states_;
+  mutable Masks short_masks_, states_;
   mutable size_t cached_bytes_ = 0;
 };
 
