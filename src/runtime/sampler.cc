@@ -50,6 +50,7 @@ int32_t Sampler::next(std::span<const float> logits) {
     TOKAMAK_ASSERT_MSG(false, "token {} is not what its guide allows", token);
   if (params().logprobs >= 0) logprobs_ = logprobs_of(logits, token, params().logprobs);
   processors_.append(token);
+  mask_.reset();
   return token;
 }
 
@@ -82,7 +83,7 @@ void Sampler::mask(std::span<float> scores) const {
   if (!params().ignore_eos)
     for (const int32_t id : params().stop_token_ids)
       ends.push_back(guide_->may_end() ? scores[static_cast<size_t>(id)] : -INFINITY);
-  guide_->mask()->apply(scores);
+  (mask_ ? mask_ : guide_->mask())->apply(scores);
   for (size_t i = 0; i < ends.size(); ++i)
     scores[static_cast<size_t>(params().stop_token_ids[i])] = ends[i];
 }

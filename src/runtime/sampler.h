@@ -30,6 +30,11 @@ class Sampler {
   // hold NaN or +inf, or when every token is banned.
   int32_t next(std::span<const float> logits);
 
+  // What next() will need whatever the logits are: the guide's mask. Optional.
+  void prepare() {
+    if (guide_) mask_ = guide_->mask();
+  }
+
   // What a device needs to go on in this one's place; empty when it cannot do all that is asked.
   std::optional<RowSampling> on_device() const;
 
@@ -52,6 +57,7 @@ class Sampler {
 
   LogitProcessors processors_;
   std::optional<GuideState> guide_;
+  std::shared_ptr<const TokenMask> mask_;  // of the next token, once it is known
   int64_t vocab_size_;
   uint64_t seed_;
   std::vector<float> scores_;  // [vocab] of the current step

@@ -36,6 +36,11 @@ class Choice {
   // requests' choices, on any thread. Error fails this request alone.
   virtual Chosen next(const LogitRows& logits) = 0;
 
+  // What next() will need whatever the logits are (guides' masks) can be made while a device
+  // computes them, beside other requests'. Error: as next().
+  virtual bool prepares() const { return false; }
+  virtual void prepare() {}
+
   // Of a request of one sequence whose tokens may be guessed ahead: next() is called for each token
   // that follows a right guess. Null: no guesses.
   virtual const Sampler* sampler() const { return nullptr; }

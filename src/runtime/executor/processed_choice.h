@@ -10,6 +10,8 @@ class ProcessedChoice final : public Choice {
       : processor_(std::move(processor)), then_(std::move(then)) {}
 
   Chosen next(const LogitRows& logits) override;
+  bool prepares() const override { return then_->prepares(); }
+  void prepare() override { then_->prepare(); }
   std::vector<int32_t> drop(int32_t output) override;
 
  private:

@@ -11,6 +11,10 @@ class SampledChoice final : public Choice {
   SampledChoice(const ExecutorRequest& request, int64_t vocab_size);
 
   Chosen next(const LogitRows& logits) override;
+  bool prepares() const override { return params_.guide != nullptr; }
+  void prepare() override {
+    for (Sample& s : samples_) s.sampler.prepare();
+  }
   const Sampler* sampler() const override {
     return params_.width() == 1 && samples_.size() == 1 ? &samples_[0].sampler : nullptr;
   }

@@ -57,7 +57,8 @@ void StepRunner::lay_out(const Schedule& schedule, std::span<const StepItem> ite
   }
 }
 
-// Whether the device chooses for at least one request, in a step that is one launch.
+// Whether there is something to gain from a device that chooses, in a step that is one launch: it
+// does so for at least one request, or the host can prepare its own choices meanwhile.
 bool StepRunner::device_helps(std::span<const StepItem> items) {
   if (row_count_ > device_.max_rows()) return false;
   bool any = false;
@@ -66,7 +67,7 @@ bool StepRunner::device_helps(std::span<const StepItem> items) {
     if (rows_[i].of_prompt || items[i].prompt->pools() || !rows_[i].guesses.empty()) return false;
     device_rows_.push_back(items[i].samples ? items[i].choice->on_device()
                                             : std::vector<DeviceRow>());
-    any = any || !device_rows_.back().empty();
+    any = any || !device_rows_.back().empty() || (items[i].samples && items[i].choice->prepares());
   }
   return any;
 }
@@ -82,6 +83,7 @@ void StepRunner::run_on_device(const Schedule& schedule, std::span<StepItem> ite
       device_parts_.push_back({part, -1, device ? device_rows_[i][row++] : DeviceRow{}});
     }
   const LogitRows logits = device_.start(device_parts_);
+  prepare(items);
   const std::span<const int32_t> tokens = device_.finish();
   std::vector<size_t> hosts;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -100,6 +102,24 @@ void StepRunner::run_on_device(const Schedule& schedule, std::span<StepItem> ite
     }
   }
   choose(schedule, items, hosts, {host_rows_.data(), logits.rows, logits.vocab});
+}
+
+// While the device computes. What fails here fails again when the choice is made.
+void StepRunner::prepare(std::span<StepItem> items) {
+  std::vector<Choice*> waiting;
+  for (const StepItem& item : items)
+    if (item.samples && item.choice->prepares()) waiting.push_back(item.choice);
+  std::atomic<size_t> next{0};
+  const auto work = [&](int, int) {
+    for (size_t n = next++; n < waiting.size(); n = next++) try {
+        waiting[n]->prepare();
+      } catch (const std::exception&) {
+      }
+  };
+  if (waiting.size() <= 1)
+    work(0, 1);
+  else
+    session_.backend().parallel(work);
 }
 
 void StepRunner::start(const Schedule& schedule, std::span<const StepItem> items) {

@@ -51,6 +51,7 @@ class StepRunner {
   void run_on_device(const Schedule& schedule, std::span<StepItem> items);
   static Chosen follow(Choice& choice, std::span<const int32_t> guesses, const LogitRows& logits);
   void bring_rows(const Rows& rows, const LogitRows& from);
+  void prepare(std::span<StepItem> items);
   void choose(const Schedule& schedule, std::span<StepItem> items, std::span<const size_t> which,
               const LogitRows& logits);
 
