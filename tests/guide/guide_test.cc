@@ -122,6 +122,49 @@ TEST(Guide, MasksAreExact) {
   }
 }
 
+// States of long repetitions share masks: far from the end, near it, at the edges of blocks.
+TEST(Guide, MasksOfLongRepetitionsAreExact) {
+  struct Case {
+    const char* pattern;
+    std::vector<int> places;  // characters before
+  };
+  const Case cases[] = {
+      {"[a-zé]{0,400}!", {5, 31, 200, 368, 370, 383, 390, 395, 399}},
+      {"[a-zé]{390,400}!", {5, 350, 371, 380, 389, 390, 399}},
+      {"([a-z ]{3,150},){2}[a-z]{2,5}", {7, 100, 125, 140, 148}},
+      {"[a-zé]{40,9000}!", {5, 8, 24, 31, 32, 39, 40, 63, 4000, 8970, 8985, 8999}},  // in blocks
+      {"[a-zé]{8990,9000}!", {5, 20, 31, 32, 33, 8970, 8989, 8995}},
+  };
+  for (const Vocabulary& v : testing::vocabularies()) {
+    if (v.guide->size() > 10'000) continue;
+    for (const Case& c : cases) {
+      const auto guide = testing::make_guide(v, spec(GuideSpec::Kind::regex, c.pattern));
+      for (const int place : c.places) {
+        GuideState state(guide);
+        size_t first = 0;  // masks of first tokens are others
+        for (int32_t id = 0; first == 0 && id < static_cast<int32_t>(v.guide->size()); ++id)
+          if (GuideState copy = state; copy.accept(id)) {
+            const auto& texts = v.guide->first.empty() ? v.guide->inside : v.guide->first;
+            const std::string& text = texts[static_cast<size_t>(id)];
+            if (text.size() > 5 ||
+                text.find_first_not_of("abcdefghijklmnopqrstuvwxyz") != text.npos)
+              continue;
+            first = text.size();
+            state = copy;
+          }
+        ASSERT_GT(first, 0u) << v.name;
+        ASSERT_TRUE(state.accept_bytes(std::string(static_cast<size_t>(place) - first, 'a')));
+        const auto mask = state.mask();
+        for (int32_t id = 0; id < static_cast<int32_t>(v.guide->size()); ++id) {
+          GuideState copy = state;
+          ASSERT_EQ(copy.accept(id), mask->allows(id))
+              << v.name << " " << c.pattern << " behind " << place << ": token " << id;
+        }
+      }
+    }
+  }
+}
+
 TEST(Guide, RegexesMatchWhole) {
   std::mt19937 random(kSeed + 2);
   const std::vector<std::string> patterns = {
