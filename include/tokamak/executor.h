@@ -26,7 +26,7 @@ struct ExecutorOptions {
   int64_t max_beam_width = 0;  // of a request; 0: as many as fit into a step
   int64_t max_num_tokens = 0;  // tokens in one step; 0: the engine's limit
   // Prompts' tokens in a step beside sequences that have their prompt behind them, which wait for
-  // them; 0: as many as fit; -1: as many as slow the step to 2.5 times what it takes without them,
+  // them; 0: as many as fit; -1: as many as slow the step to twice what it takes without them,
   // by the steps before, or to 25 ms.
   int64_t max_prefill_tokens = 0;
   int64_t max_queue_size = 0;  // requests that wait; 0: no limit

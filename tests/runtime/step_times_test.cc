@@ -22,8 +22,8 @@ TEST(StepTimes, FindsTheLineThroughNoise) {
   ASSERT_TRUE(t.known());
   EXPECT_NEAR(t.seconds(16), 0.021, 0.002);
   EXPECT_NEAR(t.seconds(60), 0.065, 0.005);
-  // 2.5 times 21 ms: 47 tokens in all.
-  EXPECT_NEAR(static_cast<double>(t.prompts_beside(16)), 31, 5);
+  // Twice 21 ms: 37 tokens in all.
+  EXPECT_NEAR(static_cast<double>(t.prompts_beside(16)), 21, 4);
   // Beside one: 25 ms.
   EXPECT_NEAR(static_cast<double>(t.prompts_beside(1)), 19, 4);
 }
