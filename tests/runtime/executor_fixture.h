@@ -8,6 +8,8 @@
 #include <random>
 #include <string>
 
+#include "guide/guide.h"
+#include "guide/spec.h"
 #include "runtime/sampler.h"
 #include "runtime/session.h"
 #include "runtime/tiny_model.h"
@@ -23,6 +25,17 @@ inline std::vector<int32_t> random_prompt(std::mt19937& random, int most) {
   for (int i = 0; i < length; ++i)
     tokens.push_back(static_cast<int32_t>(i < common ? i * 5 % 320 : random() % 320));
   return tokens;
+}
+
+// Token i is a letter; half of them may come, in pairs at the end.
+inline std::shared_ptr<const Guide> letters_guide() {
+  std::vector<std::string> letters;
+  for (int i = 0; i < 320; ++i) letters.emplace_back(1, static_cast<char>('a' + i % 26));
+  const auto vocabulary =
+      std::make_shared<const GuideVocabulary>(std::move(letters), std::vector<std::string>());
+  return std::make_shared<const Guide>(
+      guide::rules_of({.kind = GuideSpec::Kind::regex, .text = "[a-m]{2,9}(no|yes)*z"}),
+      vocabulary);
 }
 
 // Greedy and drawn, with and without penalties and stop tokens: the i-th of many.

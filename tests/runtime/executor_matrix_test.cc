@@ -3,8 +3,6 @@
 #include <random>
 
 #include "base/error.h"
-#include "guide/guide.h"
-#include "guide/spec.h"
 #include "runtime/executor_fixture.h"
 #include "runtime/fake_device.h"
 
@@ -47,21 +45,10 @@ class ExecutorMatrix : public testing::TinyExecutorTest {
         logits[(output.size() * 37) % 320] += 5;
       };
     if (random() % 8 == 0) r.prompt_logprobs = 0;
-    if (random() % 5 == 0 && p.beam_width == 1) p.guide = guide();
+    if (random() % 5 == 0 && p.beam_width == 1) p.guide = testing::letters_guide();
     r.priority = static_cast<int32_t>(random() % 3);
     r.cache_salt = random() % 2;
     return r;
-  }
-
-  // Token i is a letter; half of them may come, in pairs at the end.
-  static std::shared_ptr<const Guide> guide() {
-    std::vector<std::string> letters;
-    for (int i = 0; i < 320; ++i) letters.emplace_back(1, static_cast<char>('a' + i % 26));
-    const auto vocabulary =
-        std::make_shared<const GuideVocabulary>(std::move(letters), std::vector<std::string>());
-    return std::make_shared<const Guide>(
-        guide::rules_of({.kind = GuideSpec::Kind::regex, .text = "[a-m]{2,9}(no|yes)*z"}),
-        vocabulary);
   }
 
   struct Totals {

@@ -4,8 +4,6 @@
 
 #include "api/lora_adapter.h"
 #include "base/error_of.h"
-#include "guide/guide.h"
-#include "guide/spec.h"
 #include "runtime/executor_fixture.h"
 #include "runtime/sampling_backend.h"
 #include "runtime/speculation/draft_model.h"
@@ -22,20 +20,9 @@ struct Feature {
   void (*add)(ExecutorRequest&);
 };
 
-// Token i is a letter.
-std::shared_ptr<const Guide> letters_guide() {
-  std::vector<std::string> letters;
-  for (int i = 0; i < 320; ++i) letters.emplace_back(1, static_cast<char>('a' + i % 26));
-  const auto vocabulary =
-      std::make_shared<const GuideVocabulary>(std::move(letters), std::vector<std::string>());
-  return std::make_shared<const Guide>(
-      guide::rules_of({.kind = GuideSpec::Kind::regex, .text = "[a-m]{2,9}(no|yes)*z"}),
-      vocabulary);
-}
-
 constexpr Feature kFeatures[] = {
     {"lora", [](ExecutorRequest& r) { r.lora = 0; }},
-    {"guide", [](ExecutorRequest& r) { r.params.guide = letters_guide(); }},
+    {"guide", [](ExecutorRequest& r) { r.params.guide = testing::letters_guide(); }},
     {"beams", [](ExecutorRequest& r) { r.params.beam_width = 3; }},
     {"n", [](ExecutorRequest& r) { r.params.n = 2; }},
     {"best_of", [](ExecutorRequest& r) { r.params.best_of = 3; }},
