@@ -93,24 +93,61 @@ class Decoder {
     ring_ = memory + warp_ * R::kWarpBytes;
   }
 
-  // What does not depend on the kernel before, or seldom does, is fetched ahead of it and asked for
-  // again after it: where the step turned out to be another one, all is done anew.
+  // The first blocks on a multiprocessor go through the work once without any, while the kernel
+  // before still runs: so its instructions are at hand, which other kernels' weights have driven
+  // out of the caches since the last layer.
   __device__ void run() {
     let_next_start();
     if (split_.clustered) cluster_arrive();
+    RawHead<HD> raw;
+    int fresh_block = 0;
+#pragma unroll 1
+    for (int turn = is_early() ? 0 : 1; turn < 2; ++turn) {
+      const bool rehearsal = turn == 0;
+      if (rehearsal)
+        rehearse(raw);
+      else if (!begin(raw, fresh_block))
+        return;  // all blocks of a cluster alike
+      load_heads(raw, fresh_block, rehearsal);
+      __syncthreads();
+      walk(rehearsal);
+      join_warps(rehearsal);
+      if (rehearsal) __syncthreads();
+    }
+    join_parts();
+  }
+
+ private:
+  __device__ static bool is_early() {
+    constexpr unsigned kEarlyBlocks = 132;
+    return blockIdx.x + blockIdx.y * gridDim.x + blockIdx.z * gridDim.x * gridDim.y < kEarlyBlocks;
+  }
+  // As for one query of a context of one token, whatever lies in memory.
+  __device__ void rehearse(RawHead<HD>& raw) {
+    fresh_ = rows_ = 1;
+#pragma unroll
+    for (int i = 0; i < HD / 32; ++i) raw.v[i] = 0;
+    clear_q();
+    __syncthreads();
+  }
+  // What does not depend on the kernel before, or seldom does, is fetched ahead of it and asked for
+  // again after it: where the step turned out to be another one, all is done anew. False: there is
+  // nothing to do.
+  __device__ bool begin(RawHead<HD>& raw, int& fresh_block) {
     const Numbers early = read_numbers(step_, seq_);
+    set({});
     if (a_.block_size % kTile == 0 && early.length <= step_.max_context &&
         early.queries() <= early.length && early.queries() <= step_.max_queries &&
         early.end <= step_.tokens && takes(early))
       set(early);
-    int block = my_block(), fresh_block = my_fresh_block(), position = my_position();
+    int block = my_block(), position = my_position();
+    fresh_block = my_fresh_block();
     start_tiles(block);
     make_angles(position);
     clear_q();
     wait_for_previous();
     const Numbers now = read_numbers(step_, seq_);
     const int block_now = my_block(), fresh_now = my_fresh_block(), position_now = my_position();
-    RawHead<HD> raw;
     load_raw(warp_, raw);
     const bool same = now == n_ && fresh_now == fresh_block;
     if (!__all_sync(0xffffffffu, same && block_now == block)) {
@@ -122,18 +159,10 @@ class Decoder {
       load_raw(warp_, raw);
     }
     if (__syncthreads_or(!same || position_now != position)) make_angles(my_position());
-    if (n_.queries() == 0) {
-      wait_copies<0>();
-      return;  // all blocks of a cluster alike
-    }
-    load_heads(raw, fresh_block);
-    __syncthreads();
-    walk();
-    join_warps();
-    join_parts();
+    if (n_.queries() > 0) return true;
+    wait_copies<0>();
+    return false;
   }
-
- private:
   __device__ bool takes(const Numbers& n) const {
     return n.queries() > 0 && is_decode(n.queries(), group_) && row_from_ < n.queries() * group_;
   }
@@ -249,11 +278,11 @@ class Decoder {
       raw.load(a_, a_.q, n_.begin + row / group_, kv_head_ * group_ + row % group_);
     }
   }
-  __device__ void load_heads(RawHead<HD>& raw, int fresh_block) {
+  __device__ void load_heads(RawHead<HD>& raw, int fresh_block, bool rehearsal) {
     float* head = reinterpret_cast<float*>(memory_ + kFloatsAt) + warp_ * HD;
     const int half = a_.rope.rotary_dim / 2;
     for (int i = warp_; i < 2 * fresh_ + rows_; i += kWarps) {
-      if (i > warp_) load_raw(i, raw);
+      if (i > warp_ && !rehearsal) load_raw(i, raw);
       const int r = i - 2 * fresh_;
       if (r >= 0) {
         warp_head(a_, raw, a_.q_weight,
@@ -265,8 +294,9 @@ class Decoder {
         const int64_t row = row_in(__shfl_sync(0xffffffffu, fresh_block, i / 2), j);
         warp_head(a_, raw, value ? RowsArg{} : a_.k_weight,
                   turn ? angles() + (j - n_.past()) * half : nullptr, head);
-        warp_store_row<KV>(a_, head, value ? a_.v_scale : a_.k_scale, new_row(i / 2, value),
-                           blockIdx.z > 0 ? nullptr : (value ? a_.v_cache : a_.k_cache) + row);
+        warp_store_row<KV>(
+            a_, head, value ? a_.v_scale : a_.k_scale, new_row(i / 2, value),
+            blockIdx.z > 0 || rehearsal ? nullptr : (value ? a_.v_cache : a_.k_cache) + row);
       }
       __syncwarp();
     }
@@ -368,7 +398,7 @@ class Decoder {
     return __half2float(__ushort_as_half(*p));
   }
 
-  __device__ void walk() {
+  __device__ void walk(bool rehearsal) {
     const int g = lane_ / 4, t = lane_ % 4;
     uint4 q[kQInRegisters ? NT : 1][HD / 32];
     if constexpr (kQInRegisters)
@@ -390,9 +420,10 @@ class Decoder {
 #pragma unroll
         for (int i = 0; i < 4; ++i) out_[nt][m][i] = 0;
 
-    for (int i = 0; tile_of(i) < tiles_.to; ++i) {
+    for (int i = 0; rehearsal ? i < 1 : tile_of(i) < tiles_.to; ++i) {
       const int next = tile_of(i + kStages) * kTile;  // whose place is asked for well ahead
-      const int block = tile_of(i + kStages) < tiles_.to && next < n_.past() ? block_at(next) : 0;
+      const int block =
+          !rehearsal && tile_of(i + kStages) < tiles_.to && next < n_.past() ? block_at(next) : 0;
       wait_copies<kStages - 1>();
       __syncwarp();
       uint8_t* tile = ring_ + i % kStages * 2 * R::kTileBytes;
@@ -420,7 +451,7 @@ class Decoder {
       soften(tile, j0, s, p);
       add_values(tile + R::kTileBytes, p);
       __syncwarp();
-      start_tile(i + kStages, block);
+      if (!rehearsal) start_tile(i + kStages, block);
     }
     wait_copies<0>();
 #pragma unroll
@@ -501,7 +532,7 @@ class Decoder {
 
   // The warps' outputs, sums and maxima become the block's: written, or handed to the cluster's
   // first block or to memory.
-  __device__ void join_warps() {
+  __device__ void join_warps(bool rehearsal) {
     const int g = lane_ / 4, t = lane_ % 4;
     float* joins = reinterpret_cast<float*>(memory_);  // [warp][row][HD outputs, max, sum]
     __syncthreads();
@@ -526,7 +557,7 @@ class Decoder {
         }
       }
     float* parts = nullptr;
-    if (split_.parts > 1) {
+    if (split_.parts > 1 && !rehearsal) {
       parts = split_.partial + part_at(part_);
       if (split_.clustered) {
         __syncwarp();
@@ -540,7 +571,7 @@ class Decoder {
       float m, sum;
       const float4 v = join<kWarps>(joins + r * (HD + 4), kRows * (HD + 4), kWarps, d, m, sum);
       if (parts == nullptr) {
-        write(r, d, v, sum);
+        write(r, rehearsal ? a_.head_dim : d, v, sum);  // beyond a head: nowhere
       } else {
         *reinterpret_cast<float4*>(parts + r * (HD + 4) + d) = v;
         if (d == 0) *reinterpret_cast<float2*>(parts + r * (HD + 4) + HD) = make_float2(m, sum);
