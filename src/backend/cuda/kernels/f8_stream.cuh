@@ -13,8 +13,8 @@
 namespace tokamak::cuda {
 
 constexpr int kF8Warps = 8, kF8Threads = kF8Warps * 32, kF8MaxStages = 12;
-constexpr int kF8RingBytes = 100 << 10;  // leaves room for the next kernel's block
-constexpr int kF8Registers = 112;        // likewise
+// What is left has room for a block of decoding attention.
+constexpr int kF8RingBytes = 120 << 10, kF8Registers = 112;
 
 #ifdef TOKAMAK_HAS_BULK_COPY
 
@@ -100,7 +100,6 @@ __device__ inline void copy_stages(const F8StreamArg& a, const F8Share& s, char*
     copy_x(stage, i);
     if (++stage == a.stages) stage = 0, parity ^= 1;
   }
-  let_next_start();
 }
 
 __device__ inline void meet_computing() { asm volatile("bar.sync 1, 256;" ::: "memory"); }
@@ -165,6 +164,7 @@ __device__ inline void run_stream(const F8StreamArg& a, int token_bytes, F compu
     barrier_init_fence();
   }
   __syncthreads();
+  let_next_start();
   if (threadIdx.x < kF8Threads) {
     load_scales(a, share, scales);
     wait_for_previous();
@@ -189,9 +189,10 @@ inline void launch_stream(void (*kernel)(F8StreamArg), F8StreamArg a, int tokens
   a.ahead = ahead_bytes / w_bytes;
   const int sums = parts * tokens * a.share.most * 16 * static_cast<int>(sizeof(float));
   const int ring = a.stages * stage + more_bytes > sums ? a.stages * stage + more_bytes : sums;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, ring + 1024);
+  const int shared = ring + 1024 > kAloneBytes ? ring + 1024 : kAloneBytes;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
   launch_overlapped(kernel, dim3(static_cast<unsigned>(a.share.blocks)), dim3(kF8Threads + 32),
-                    static_cast<size_t>(ring) + 1024, stream, a);
+                    static_cast<size_t>(shared), stream, a);
 }
 
 }  // namespace tokamak::cuda

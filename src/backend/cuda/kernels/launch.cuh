@@ -18,6 +18,12 @@ __device__ inline void let_next_start() {
 #endif
 }
 
+// Shared memory of which a multiprocessor has not twice as much: for kernels with a block for each
+// multiprocessor. Otherwise two find room on one where the kernel before left them unequal, another
+// one has none, and so it goes on from kernel to kernel. Blocks of the next kernel begin where one
+// has ended.
+constexpr int kAloneBytes = 115 << 10;
+
 // Every thread block of the kernel must call wait_for_previous(), so that kernels end in order.
 template <typename... Params, typename... Args>
 void launch_overlapped(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,

@@ -16,7 +16,7 @@ inline constexpr int kStreamMin = 1, kStreamSmall = 2;
 // Teams of eight warps that share a step's columns: codes of few tokens take longer to become
 // numbers than to come from memory, and two warps a scheduler wait for each other's results.
 template <int BITS, int FORMAT, int NT>
-inline constexpr int kStreamTeams = BITS != 16 && NT <= 2 ? 2 : 1;
+inline constexpr int kStreamTeams = BITS != 16 && NT <= 4 ? 2 : 1;
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
@@ -169,8 +169,7 @@ struct Product {
     apply_half((kHalves - 1) % kSlots);
   }
   __device__ void finish() {}
-  // 64 columns, by each warp for itself: sixteen warps do not have the registers to let products
-  // run on.
+  // 64 columns, by each warp for itself: sixteen of them need not let products run on.
   __device__ void add_half(uint32_t x, uint32_t w, int half) {
     const int lane = threadIdx.x % 32;
     const uint32_t tokens = x + lane % 8 * 128 + (((lane / 8) ^ (lane % 8)) << 4);

@@ -371,19 +371,13 @@ __device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, cons
 
 #endif
 
-// On a multiprocessor, this kernel's and the next one's. 64 tokens of codes take too many
-// registers.
-template <int BITS, int NT>
-inline constexpr int kStreamBlocks = BITS == 16 || NT <= 4 ? 2 : 1;
-
 // Threads that compute.
 template <int BITS, int FORMAT, int NT>
 inline constexpr int kStreamComputing = kStreamThreads* kStreamTeams<BITS, FORMAT, NT>;
 
 template <typename E, int BITS, int FORMAT, int NT>
-__global__ __launch_bounds__(
-    kStreamComputing<BITS, FORMAT, NT> + 32,
-    kStreamBlocks<BITS, NT>) void stream_kernel(const __grid_constant__ StreamArg a) {
+__global__ __launch_bounds__(kStreamComputing<BITS, FORMAT, NT> + 32,
+                             1) void stream_kernel(const __grid_constant__ StreamArg a) {
 #ifdef TOKAMAK_STREAM
   constexpr int kComputing = kStreamComputing<BITS, FORMAT, NT>;
   extern __shared__ char dynamic[];
@@ -408,8 +402,8 @@ __global__ __launch_bounds__(
 #endif
 }
 
-// The ring takes what leaves room for a second block on the multiprocessor: the next kernel's.
-constexpr int kStreamRingBytes = 104 << 10;
+// What is left has room for a block of decoding attention, which has much to prepare.
+constexpr int kStreamRingBytes = 120 << 10;
 
 template <typename E, int BITS, int FORMAT, int NT>
 void stream_launch(StreamArg a, cudaStream_t stream) {
@@ -419,7 +413,7 @@ void stream_launch(StreamArg a, cudaStream_t stream) {
   constexpr int kRoom = kComputing > kStreamThreads ? NT * kStreamThreads * 16 : 0;
   const int stages = (kStreamRingBytes - kRoom) / stage;
   a.stages = stages < kStreamMaxStages ? stages : kStreamMaxStages;
-  const int shared = a.stages * stage + 1024;
+  const int ring = a.stages * stage + 1024, shared = ring > kAloneBytes ? ring : kAloneBytes;
   const auto kernel = stream_kernel<E, BITS, FORMAT, NT>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
   launch_overlapped(kernel, dim3(a.blocks), dim3(kComputing + 32), static_cast<size_t>(shared),
