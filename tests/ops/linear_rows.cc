@@ -69,6 +69,7 @@ std::vector<OpSignature> signatures() {
     for (const int64_t bits : {16, 8}) {
       add({usual, false, true, bits}, x, DType::f8_row, {2200, 128});
       add({Activation::gelu_tanh, true, true, bits}, x, DType::f8_row, {40, 192});
+      if (bits == 8) add({usual, true, true, bits}, x, DType::f8_row, {176, 192});
     }
   return all;
 }

@@ -5,6 +5,8 @@
 // query heads of the KV head) go in as many passes. A warp's own speed is what counts: few
 // instructions a tile, and few ahead of the first.
 #pragma once
+#include <type_traits>
+
 #include "backend/cuda/kernels/attention_parts.cuh"
 #include "backend/cuda/kernels/decode_many.h"
 
@@ -26,20 +28,19 @@ template <int HD, Kv KV, bool BF16>
 class LoneWarp {
   static constexpr int kBytes = KV == Kv::f8 ? 1 : 2, kRowBytes = HD * kBytes;
   static constexpr int kTileBytes = kManyTile * kRowBytes;  // of K, and of V
-  static constexpr int kStages = kRowBytes <= 128 ? 4 : 2;
-  static constexpr int kAtOnce = kStages / 2;  // tiles
+  static constexpr int kSlots = kTileBytes >= 4096 ? 3 : 6;
   static constexpr int kChunks = kRowBytes / 16, kRowsAtOnce = 32 / kChunks;
   static constexpr int kHalf = HD / 2;
 
  public:
-  // The ring, the angles of a token.
-  static constexpr int kRingBytes = kStages * 2 * kTileBytes;
+  // The ring, whose slots take a tile of K and one of V in turn; the angles of a token.
+  static constexpr int kRingBytes = kSlots * kTileBytes;
   static constexpr int kWarpBytes = kRingBytes + static_cast<int>(sizeof(float2)) * kHalf;
 
   __device__ LoneWarp(const ManyArg& m, uint8_t* memory, int unit)
       : m_(m),
         a_(m.a),
-        ring_(memory),
+        ring_(shared_address(memory)),
         angles_(reinterpret_cast<float2*>(memory + kRingBytes)),
         seq_(unit / m.a.kv_heads),
         kv_head_(unit - seq_ * m.a.kv_heads),
@@ -48,12 +49,9 @@ class LoneWarp {
         t_(lane_ % 4) {
     const int chunk = lane_ % kChunks, row = lane_ / kChunks;
     k_put_ = row * kRowBytes + k_chunk(row, chunk) * 16;
-    v_put_ = kTileBytes + row * kRowBytes + v_chunk(row, chunk) * 16;
-#pragma unroll
-    for (int c = 0; c < HD / 32; ++c) k_get_[c] = place(k_chunk, g_, 32 * c + 8 * t_);
-#pragma unroll
-    for (int b = 0; b < HD / 64; ++b)
-      v_get_[b] = kTileBytes + place(v_chunk, 2 * t_, 64 * b + 8 * g_);
+    v_put_ = row * kRowBytes + v_chunk(row, chunk) * 16;
+    k_get_ = place(k_chunk, g_, 8 * t_);
+    v_get_ = place(v_chunk, 2 * t_, 8 * g_);
   }
 
   __device__ void run() {
@@ -72,16 +70,18 @@ class LoneWarp {
     const int past = length_ - queries_, last_query = query_of(row_from + rows - 1);
     known_ = past + last_query + 1;
     stale_ = past + query_of(row_from);
-    tiles_ = (known_ + kAtOnce * kManyTile - 1) / (kAtOnce * kManyTile) * kAtOnce;
+    tiles_ = (known_ + kManyTile - 1) / kManyTile;
     asked_ = 0;
-    slot_ = 0;
+    put_ = 0;
     places_ = place_of(lane_);
     more_places_ = place_of(lane_ + 32);
-    int ready = 0;  // tiles that hold nothing of this pass can come before it is there
-    for (; ready < kStages && (ready + 1) * kManyTile <= stale_; ++ready) start_tile();
+    int ready = 0;  // what holds nothing of this pass can come before it is there
+#pragma unroll 1
+    for (; ready < kSlots && (ready / 2 + 1) * kManyTile <= stale_; ++ready) start(ready % 2);
     ready_rows(row_from, rows, last_query);
     __syncwarp();  // what it wrote to the cache is there for all lanes
-    for (; ready < kStages; ++ready) start_tile();
+#pragma unroll 1
+    for (; ready < kSlots; ++ready) start(ready % 2);
     walk(row_from);
     write(row_from, rows);
     __syncwarp();
@@ -105,29 +105,34 @@ class LoneWarp {
     const int head = block_at(tile * kManyTile) * a_.kv_heads + kv_head_;
     return (static_cast<uint32_t>(head) << shift) + (tile & ((1 << shift) - 1));
   }
-  // The next tile into its place in the ring; zeros behind what is known. Every lane knows the
-  // places of two tiles: of the 32 at hand, and of those after them.
-  __device__ void start_tile() {
-    const int tile = asked_++;
-    if (tile < tiles_) {
-      if (tile % 32 == 0 && tile > 0) {
+  // The next tile of K, or then of V, into the next slot; zeros behind what is known. Every lane
+  // knows the places of two tiles: of the 32 at hand, and of those after them.
+  __device__ void start(bool values) {
+    if (!values) {
+      if (asked_ % 32 == 0 && asked_ > 0) {
         places_ = more_places_;
-        more_places_ = place_of(tile + lane_ + 32);
+        more_places_ = place_of(asked_ + lane_ + 32);
       }
-      const uint64_t from =
-          uint64_t{__shfl_sync(0xffffffffu, places_, tile % 32)} * kTileBytes + lane_ * 16;
-      const uint8_t *k = a_.k_cache + from, *v = a_.v_cache + from;
-      const int left = known_ - tile * kManyTile - lane_ / kChunks;
-      uint8_t *to_k = ring_ + slot_ + k_put_, *to_v = ring_ + slot_;
+      from_ = uint64_t{__shfl_sync(0xffffffffu, places_, asked_ % 32)} * kTileBytes + lane_ * 16;
+      left_ = known_ - asked_++ * kManyTile;
+    }
+    if (left_ > 0) {
+      const uint8_t* from = (values ? a_.v_cache : a_.k_cache) + from_;
 #pragma unroll
-      for (int r = 0; r < kManyTile; r += kRowsAtOnce) {
-        copy16_async(to_k + r * kRowBytes, k + r * kRowBytes, left > r);
-        copy16_async(to_v + r * kRowBytes + (v_put_ ^ v_chunk(r, 0) * 16), v + r * kRowBytes,
-                     left > r);
-      }
-      slot_ = slot_ == kRingBytes - 2 * kTileBytes ? 0 : slot_ + 2 * kTileBytes;
+      for (int r = 0; r < kManyTile; r += kRowsAtOnce)
+        copy(ring_ + put_ + r * kRowBytes + (values ? v_put_ ^ v_chunk(r, 0) * 16 : k_put_),
+             from + r * kRowBytes, left_ > r + lane_ / kChunks);
+      put_ = after(put_);
     }
     commit_copies();
+  }
+  __device__ static int after(int slot) {
+    return slot == kRingBytes - kTileBytes ? 0 : slot + kTileBytes;
+  }
+  __device__ static void copy(uint32_t to, const uint8_t* from, bool valid) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(valid ? 16 : 0)
+                 : "memory");
   }
   // Where 16-byte chunk `chunk` of a row lies, so that reads meet no bank conflicts. Rows that are
   // kRowsAtOnce apart have the same place for keys, one that differs by v_chunk(distance, 0) for
@@ -263,21 +268,24 @@ class LoneWarp {
 #pragma unroll
       for (int i = 0; i < 4; ++i) out_[m][i] = 0;
 
+    int at = 0;
 #pragma unroll 1
-    for (int tile = 0; tile < tiles_; tile += kAtOnce) {
-      wait_copies<kStages - kAtOnce>();
+    for (int tile = 0; tile < tiles_; ++tile) {
+      wait_copies<kSlots - 1>();
       __syncwarp();
-      const uint8_t* at = ring_ + tile % kStages * 2 * kTileBytes;
-      float s[kAtOnce][4];
-#pragma unroll
-      for (int n = 0; n < kAtOnce; ++n) scores(at + n * 2 * kTileBytes, s[n]);
-      uint32_t p[kAtOnce][2];
+      float s[4];
+      scores(ring_ + at, s);
+      at = after(at);
+      __syncwarp();
+      start(kSlots % 2 == 1);
+      uint32_t p[2];
       soften(tile * kManyTile, s, p);
-#pragma unroll
-      for (int n = 0; n < kAtOnce; ++n) add_values(at + n * 2 * kTileBytes, p[n]);
+      wait_copies<kSlots - 1>();
       __syncwarp();
-#pragma unroll
-      for (int n = 0; n < kAtOnce; ++n) start_tile();
+      add_values(ring_ + at, p);
+      at = after(at);
+      __syncwarp();
+      start(kSlots % 2 == 0);
     }
     wait_copies<0>();
 #pragma unroll
@@ -286,14 +294,29 @@ class LoneWarp {
       for (int d = 4; d < 32; d *= 2) sum_[i] += __shfl_xor_sync(0xffffffffu, sum_[i], d);
   }
 
-  // Eight elements as four words.
-  __device__ static void words(const uint8_t* from, uint32_t (&w)[4]) {
+  // Eight elements at an address of shared memory and so many bytes, as they are.
+  using Eight = std::conditional_t<KV == Kv::f8, uint2, uint4>;
+  template <int BYTES>
+  __device__ static Eight eight(uint32_t from) {
+    Eight v;
+    if constexpr (KV == Kv::f8)
+      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2+%3];"
+                   : "=r"(v.x), "=r"(v.y)
+                   : "r"(from), "n"(BYTES)
+                   : "memory");
+    else
+      asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4+%5];"
+                   : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                   : "r"(from), "n"(BYTES)
+                   : "memory");
+    return v;
+  }
+  // As four words.
+  __device__ static void words(const Eight& v, uint32_t (&w)[4]) {
     if constexpr (KV == Kv::f8) {
-      const uint2 v = *reinterpret_cast<const uint2*>(from);
       widen(v.x, w[0], w[1]);
       widen(v.y, w[2], w[3]);
     } else {
-      const uint4 v = *reinterpret_cast<const uint4*>(from);
       w[0] = v.x, w[1] = v.y, w[2] = v.z, w[3] = v.w;
     }
   }
@@ -302,36 +325,33 @@ class LoneWarp {
     high = widen_f8(static_cast<uint16_t>(codes >> 16));
   }
   // The same eight elements of two rows, as words of one of each.
-  __device__ static void paired_words(const uint8_t* from, const uint8_t* other, uint32_t (&w)[8]) {
+  __device__ static void paired_words(const Eight& x, const Eight& y, uint32_t (&w)[8]) {
     if constexpr (KV == Kv::f8) {
-      const uint2 x = *reinterpret_cast<const uint2*>(from),
-                  y = *reinterpret_cast<const uint2*>(other);
       widen(__byte_perm(x.x, y.x, 0x5140), w[0], w[1]);
       widen(__byte_perm(x.x, y.x, 0x7362), w[2], w[3]);
       widen(__byte_perm(x.y, y.y, 0x5140), w[4], w[5]);
       widen(__byte_perm(x.y, y.y, 0x7362), w[6], w[7]);
     } else {
-      uint32_t x[4], y[4];
-      words(from, x);
-      words(other, y);
+      const uint32_t a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        w[2 * i] = __byte_perm(x[i], y[i], 0x5410);
-        w[2 * i + 1] = __byte_perm(x[i], y[i], 0x7632);
+        w[2 * i] = __byte_perm(a[i], b[i], 0x5410);
+        w[2 * i + 1] = __byte_perm(a[i], b[i], 0x7632);
       }
     }
   }
 
   // Of keys g and g + 8 of a tile and rows 2t and 2t + 1.
-  __device__ void scores(const uint8_t* tile, float (&s)[4]) const {
+  __device__ void scores(uint32_t tile, float (&s)[4]) const {
     float more[4] = {};  // two chains
 #pragma unroll
     for (int e = 0; e < 4; ++e) s[e] = 0;
 #pragma unroll
     for (int c = 0; c < HD / 32; ++c) {
       uint32_t ka[4], kb[4];
-      words(tile + k_get_[c], ka);
-      words(tile + k_get_[c] + 8 * kRowBytes, kb);
+      const uint32_t from = (tile + k_get_) ^ (32 * c * kBytes);  // rows are whole powers of two
+      words(eight<0>(from), ka);
+      words(eight<8 * kRowBytes>(from), kb);
       mma<kBf16Keys<KV>>(s, ka[0], kb[0], ka[1], kb[1], q_[c].x, q_[c].y);
       mma<kBf16Keys<KV>>(more, ka[2], kb[2], ka[3], kb[3], q_[c].z, q_[c].w);
     }
@@ -339,22 +359,16 @@ class LoneWarp {
     for (int e = 0; e < 4; ++e) s[e] += more[e];
   }
 
-  // Scores of the tiles from key j0 on to probabilities, as operands.
-  __device__ void soften(int j0, float (&s)[kAtOnce][4], uint32_t (&p)[kAtOnce][2]) {
-    if (j0 + kAtOnce * kManyTile > stale_ + 1) {  // not every row sees every key
+  // Scores of the tile from key j0 on to probabilities, as operands.
+  __device__ void soften(int j0, float (&s)[4], uint32_t (&p)[2]) {
+    if (j0 + kManyTile > stale_ + 1) {  // not every row sees every key
 #pragma unroll
-      for (int n = 0; n < kAtOnce; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          if (j0 + n * kManyTile + g_ + e / 2 * 8 > last_[e % 2]) s[n][e] = -INFINITY;
+      for (int e = 0; e < 4; ++e)
+        if (j0 + g_ + e / 2 * 8 > last_[e % 2]) s[e] = -INFINITY;
     }
     float most[2];
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      most[i] = most_[i];
-#pragma unroll
-      for (int n = 0; n < kAtOnce; ++n) most[i] = fmaxf(most[i], fmaxf(s[n][i], s[n][i + 2]));
-    }
+    for (int i = 0; i < 2; ++i) most[i] = fmaxf(most_[i], fmaxf(s[i], s[i + 2]));
 #pragma unroll
     for (int d = 4; d < 32; d *= 2)
 #pragma unroll
@@ -374,27 +388,23 @@ class LoneWarp {
       }
     }
 #pragma unroll
-    for (int n = 0; n < kAtOnce; ++n) {
+    for (int e = 0; e < 4; ++e) s[e] = exp2_fast(fmaf(s[e], m_.scale, -most_[e % 2] * m_.scale));
 #pragma unroll
-      for (int e = 0; e < 4; ++e)
-        s[n][e] = exp2_fast(fmaf(s[n][e], m_.scale, -most_[e % 2] * m_.scale));
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        sum_[i] += s[n][i] + s[n][i + 2];
-        p[n][i] = transposed(pack2<kBf16Values<KV>>(s[n][2 * i], s[n][2 * i + 1]));
-      }
+    for (int i = 0; i < 2; ++i) {
+      sum_[i] += s[i] + s[i + 2];
+      p[i] = transposed(pack2<kBf16Values<KV>>(s[2 * i], s[2 * i + 1]));
     }
   }
 
   // Output tile 4 * b + i of 16 dimensions: 64 * b + 8 * g + 2 * i and the one after it; keys 2t,
   // 2t + 1 and those eight later.
-  __device__ void add_values(const uint8_t* tile, const uint32_t (&p)[2]) {
+  __device__ void add_values(uint32_t tile, const uint32_t (&p)[2]) {
 #pragma unroll
     for (int b = 0; b < HD / 64; ++b) {
       uint32_t low[8], high[8];
-      const uint8_t* v = tile + v_get_[b];
-      paired_words(v, v + kRowBytes, low);
-      paired_words(v + 8 * kRowBytes, v + 9 * kRowBytes, high);
+      const uint32_t from = (tile + v_get_) ^ (64 * b * kBytes);
+      paired_words(eight<0>(from), eight<kRowBytes>(from), low);
+      paired_words(eight<8 * kRowBytes>(from), eight<9 * kRowBytes>(from), high);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         mma<kBf16Values<KV>>(out_[4 * b + i], low[2 * i], low[2 * i + 1], high[2 * i],
@@ -423,15 +433,17 @@ class LoneWarp {
 
   const ManyArg& m_;
   const AttentionArg& a_;
-  uint8_t* const ring_;
+  const uint32_t ring_;  // in shared memory
   float2* const angles_;
   const int seq_, kv_head_, lane_, g_, t_;
   // This lane's places in a tile of K and of V: what it copies, what it reads.
-  int k_put_, v_put_, k_get_[HD / 32], v_get_[HD / 64];
+  int k_put_, v_put_, k_get_, v_get_;
   // Of the sequence: its tokens in the step, its context after it. Of the pass: keys that are
-  // there, of them those before its own; tiles; the next to be asked for, and where it goes.
-  int begin_ = 0, queries_ = 0, length_ = 0, known_ = 0, stale_ = 0, tiles_ = 0, asked_ = 0;
-  int slot_ = 0;
+  // there, of them those before its own; tiles. The next tile of K to be asked for, the slot for
+  // what comes next; of the last one asked for where it lies, its keys.
+  int begin_ = 0, queries_ = 0, length_ = 0, known_ = 0, stale_ = 0, tiles_ = 0;
+  int asked_ = 0, put_ = 0, left_ = 0;
+  uint64_t from_ = 0;
   uint32_t places_ = 0, more_places_ = 0;
   uint4 q_[HD / 32];
   float most_[2], sum_[2], out_[HD / 16][4];
@@ -439,8 +451,8 @@ class LoneWarp {
 };
 
 template <int HD, Kv KV, bool BF16>
-__global__ __launch_bounds__(kManyThreads, 3) void many_kernel(const __grid_constant__ ManyArg m) {
-  extern __shared__ __align__(128) uint8_t memory[];
+__global__ __launch_bounds__(kManyThreads, 4) void many_kernel(const __grid_constant__ ManyArg m) {
+  extern __shared__ __align__(1024) uint8_t memory[];
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int unit = static_cast<int>(blockIdx.x) * kManyWarps + warp;
   let_next_start();

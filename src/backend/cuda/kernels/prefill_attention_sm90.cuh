@@ -311,6 +311,10 @@ class Prefill {
       return reinterpret_cast<uint4*>(q_ + (d / 64 * kPrefillRows + group * 64 + row) * 128 +
                                       ((d % 64 / 8) ^ (row % 8)) * 16);
     };
+    if (a_.q.angles != nullptr && a_.head_dim == HD) {
+      load_turned(group, first, rows, from, place);
+      return fence_async();
+    }
     const int half = a_.head_dim / 2, pieces = a_.q.angles != nullptr ? half / 8 : HD / 8;
     for (int i = static_cast<int>(threadIdx.x) % kGroup; i < 64 * pieces; i += kGroup) {
       const int row = i / pieces, d = i % pieces * 8;
@@ -331,6 +335,38 @@ class Prefill {
            i += kGroup)
         *place(i % 64, a_.head_dim + i / 64 * 8) = uint4{0, 0, 0, 0};
     fence_async();
+  }
+  // Heads of the full size, turned: loads go out together, for nothing else runs meanwhile.
+  template <typename Place>
+  __device__ void load_turned(int group, int first, int rows, const uint16_t* from,
+                              const Place& place) const {
+    constexpr int kHalf = HD / 2, kPieces = kHalf / 8, kEach = 64 * kPieces / kGroup;
+    constexpr int kAtOnce = kEach < 4 ? kEach : 4;
+    const int thread = static_cast<int>(threadIdx.x) % kGroup;
+#pragma unroll 1
+    for (int i0 = 0; i0 < kEach; i0 += kAtOnce) {
+      uint4 u[kAtOnce], w[kAtOnce];
+      float4 c[kAtOnce][4];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int item = (i0 + i) * kGroup + thread, row = item / kPieces, d = item % kPieces * 8;
+        u[i] = w[i] = uint4{0, 0, 0, 0};
+        if (row >= rows) continue;
+        u[i] = *reinterpret_cast<const uint4*>(from + row * a_.q.stride + d);
+        w[i] = *reinterpret_cast<const uint4*>(from + row * a_.q.stride + kHalf + d);
+        const auto* angles = reinterpret_cast<const float4*>(
+            a_.q.angles + int64_t{t_.begin + first + row} * kHalf + d);
+#pragma unroll
+        for (int e = 0; e < 4; ++e) c[i][e] = angles[e];
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int item = (i0 + i) * kGroup + thread, row = item / kPieces, d = item % kPieces * 8;
+        if (row < rows) turn8(u[i], w[i], reinterpret_cast<const float2*>(c[i]));
+        *place(row, d) = u[i];
+        *place(row, kHalf + d) = w[i];
+      }
+    }
   }
   __device__ void turn8(uint4& u, uint4& w, const float2* angles) const {
     float x[8], y[8];
