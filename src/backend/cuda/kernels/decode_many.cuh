@@ -240,15 +240,15 @@ class LoneWarp {
     widen8(BF16, high, y);
     if (key && a_.has_rope) turn8(x, y, at);
     uint8_t* to = (key ? a_.k_cache : a_.v_cache) + (place + at) * kBytes;
-    const float inverse = __fdividef(1.f, key ? a_.k_scale : a_.v_scale);
-    store8(to, x, inverse);
-    store8(to + kHalf * kBytes, y, inverse);
+    const float scale = key ? a_.k_scale : a_.v_scale;
+    store8(to, x, scale);
+    store8(to + kHalf * kBytes, y, scale);
   }
-  __device__ static void store8(uint8_t* to, const float (&v)[8], float inverse) {
+  __device__ static void store8(uint8_t* to, const float (&v)[8], float scale) {
     if constexpr (KV == Kv::f8) {
       const auto codes = [&](int i) {
-        return narrow_f8(v[i] * inverse, v[i + 1] * inverse) |
-               uint32_t{narrow_f8(v[i + 2] * inverse, v[i + 3] * inverse)} << 16;
+        return narrow_f8(v[i] / scale, v[i + 1] / scale) |
+               uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
       };
       *reinterpret_cast<uint2*>(to) = uint2{codes(0), codes(4)};
     } else {

@@ -18,11 +18,12 @@ struct Token {
 };
 
 template <Kv KV>
-__device__ inline void store8(uint8_t* row, int at, const float (&v)[8], float inverse) {
+__device__ inline void store8(uint8_t* row, int at, const float (&v)[8], float scale) {
   if constexpr (KV == Kv::f8) {
+    // Divided: a rounded reciprocal turns some values into the neighbouring code.
     const auto codes = [&](int i) {
-      return narrow_f8(v[i] * inverse, v[i + 1] * inverse) |
-             uint32_t{narrow_f8(v[i + 2] * inverse, v[i + 3] * inverse)} << 16;
+      return narrow_f8(v[i] / scale, v[i + 1] / scale) |
+             uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
     };
     *reinterpret_cast<uint2*>(row + at) = uint2{codes(0), codes(4)};
   } else {
@@ -38,7 +39,6 @@ __device__ void by_pieces(const AttentionArg& a, const StepArg& step, const Toke
   const int turning = a.kv_heads * pieces, all = turning + 2 * a.kv_heads * pieces;
   const int64_t first = kv_row<KV>(a, step, t.seq, 0, static_cast<int>(t.place));
   const int64_t head_bytes = int64_t{a.block_size} * kv_pitch<KV>(a);
-  const float k_inverse = 1 / a.k_scale, v_inverse = 1 / a.v_scale;
   const auto piece = [](const RowsArg& x, int row, int at) {
     return *reinterpret_cast<const uint4*>(static_cast<const uint8_t*>(x.data) +
                                            2 * (row * x.stride + at));
@@ -48,7 +48,7 @@ __device__ void by_pieces(const AttentionArg& a, const StepArg& step, const Toke
       const int at = (i - turning) * 8, head = at / a.head_dim;
       float v[8];
       widen8(BF16, piece(a.v, t.t, at), v);
-      store8<KV>(a.v_cache + first + head * head_bytes, at % a.head_dim, v, v_inverse);
+      store8<KV>(a.v_cache + first + head * head_bytes, at % a.head_dim, v, a.v_scale);
       continue;
     }
     const int h = i / pieces, at = i % pieces * 8;
@@ -65,8 +65,8 @@ __device__ void by_pieces(const AttentionArg& a, const StepArg& step, const Toke
       }
     }
     uint8_t* to = a.k_cache + first + h * head_bytes;
-    store8<KV>(to, at, u, k_inverse);
-    store8<KV>(to, half + at, w, k_inverse);
+    store8<KV>(to, at, u, a.k_scale);
+    store8<KV>(to, half + at, w, a.k_scale);
   }
 }
 
