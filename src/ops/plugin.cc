@@ -49,10 +49,10 @@ tokamak_type to_plugin(const ValueType& t) {
   p.dtype = plugin_dtype(t.dtype);
   if (t.shape.size() > TOKAMAK_MAX_DIMS) fail("{} has too many dimensions for a plug-in", str(t));
   p.dims = static_cast<int32_t>(t.shape.size());
-  for (size_t i = 0; i < t.shape.size(); ++i)
-    p.size[i] = t.shape[i].fixed()                    ? t.shape[i].size
-                : t.shape[i].symbol == Symbol::tokens ? TOKAMAK_TOKENS
-                                                      : TOKAMAK_SEQUENCES;
+  for (size_t i = 0; i < t.shape.size(); ++i) {
+    const int symbol = t.shape[i].symbol == Symbol::tokens ? TOKAMAK_TOKENS : TOKAMAK_SEQUENCES;
+    p.size[i] = t.shape[i].fixed() ? t.shape[i].size : symbol;
+  }
   p.is_weight = t.is_weight;
   return p;
 }

@@ -145,7 +145,9 @@ TEST(Decoder, BfloatActivationsAddUpInFloatAndEndInFloatLogits) {
   EXPECT_EQ(str(g.value(g.nodes()[0].outputs[0]).type), "f32[tokens, 64]");
   int sums = 0;
   for (const Node& n : g.nodes()) {
-    if (n.op == Op::linear) EXPECT_EQ(g.value(n.inputs[0]).type.dtype, DType::bf16) << n.name;
+    if (n.op == Op::linear) {
+      EXPECT_EQ(g.value(n.inputs[0]).type.dtype, DType::bf16) << n.name;
+    }
     if (n.op != Op::add_rms_norm) continue;
     ++sums;
     EXPECT_EQ(g.value(n.inputs[0]).type.dtype, DType::bf16) << n.name;
