@@ -35,6 +35,12 @@ void check_row(const OpRow& row, CheckTrial check);
 
 // TOKAMAK_TEST_QUICK, which is set under sanitizers: every eighth signature.
 bool quick();
-std::vector<OpSignature> some_of(std::vector<OpSignature> all);
+
+// TOKAMAK_TEST_PART=PART/PARTS: each PARTS-th signature, from PART on, for processes that share a
+// table. Divided once more by eight when quick.
+struct TestPart {
+  size_t index = 0, count = 1;
+};
+TestPart test_part();
 
 }  // namespace tokamak::test
