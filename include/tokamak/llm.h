@@ -44,6 +44,9 @@ struct LLMOptions {
   // weights and activations leave.
   int64_t kv_cache_tokens = 0;
   double kv_cache_free_gpu_mem_fraction = 0.9;
+  // On a GPU: how much of the weights stays in its memory, the rest coming from host memory in each
+  // step. "80" or "80%": percent; "0.8" (up to 1): the same as a part; "auto": what fits.
+  std::string gpu_weights_percent = "100";
   int tokens_per_block = 0;  // of the KV cache's blocks; 0: 16, on a GPU 32
   // Called with a table of what will be allocated on a GPU, before it is.
   std::function<void(const std::string& table)> on_memory_plan;

@@ -1,6 +1,7 @@
 #include "tokamak/llm.h"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -56,12 +57,26 @@ std::optional<std::string> find_chat_template(const fs::path& directory) {
   return std::nullopt;
 }
 
+// Empty: auto. Up to 1 it is a part, as TensorRT-LLM takes it.
+std::optional<double> weights_percent(const std::string& given) {
+  if (given == "auto") return std::nullopt;
+  const bool sign = given.ends_with('%');
+  const char* end = given.data() + given.size() - (sign ? 1 : 0);
+  double value = 0;
+  const auto [stop, error] = std::from_chars(given.data(), end, value);
+  if (error != std::errc() || stop != end || !(value >= 0 && value <= 100))
+    fail("--gpu_weights_percent '{}': expected auto, a percentage (80 or 80%) or a part (0.8)",
+         given);
+  return value <= 1 && !sign ? 100 * value : value;
+}
+
 SessionOptions session_options(const LLMOptions& o, const fs::path& engine, Backend& backend) {
   SessionOptions s;
   s.max_num_tokens = o.max_num_tokens;
   s.kv_tokens = o.kv_cache_tokens;
   s.kv_block_size = o.tokens_per_block;
   s.kv_memory_fraction = o.kv_cache_free_gpu_mem_fraction;
+  s.weights_percent = weights_percent(o.gpu_weights_percent);
   if (o.on_memory_plan)
     s.on_memory_plan = [f = o.on_memory_plan](const MemoryNeed& need) { f(need.table()); };
   s.deterministic = o.deterministic;

@@ -128,12 +128,21 @@ class WeightLayout {
                       std::byte* dst) const = 0;
 };
 
+// Weights that lie in host memory (of allocate_shared()) and are brought to the device for a launch:
+// `to` is theirs until it has ended, then others' of the same step or the next.
+struct WeightCopy {
+  std::byte* to = nullptr;
+  const std::byte* from = nullptr;
+  size_t bytes = 0;
+};
+
 // One step of a prepared plan.
 struct BoundLaunch {
   const Kernel* kernel = nullptr;
   std::vector<Operand> in, out;
   // The weights that it reads from begin to end, for devices that fetch ahead of the launch.
   std::vector<std::span<const std::byte>> streams = {};
+  std::vector<WeightCopy> copies = {};  // on devices with memory of their own
 };
 
 struct DeviceProperties {

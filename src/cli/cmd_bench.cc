@@ -239,6 +239,8 @@ int bench(const BenchOptions& o) {
   };
   LLM llm(model.path(), model.llm);
   const double opened_s = seconds_since(start) - built_s;
+  if (const auto& traffic = llm.session().weight_traffic(); traffic.bytes > 0)
+    std::fprintf(stderr, "%s\n", traffic.line().c_str());
   std::fprintf(stderr, "ready after %.1f s: build %.1f s, open %.1f s\n", built_s + opened_s,
                built_s, opened_s);
   const bool manager = o.mode == "manager";

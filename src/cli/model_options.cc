@@ -103,6 +103,11 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
   app.add_option("--kv_cache_free_gpu_mem_fraction", o.llm.kv_cache_free_gpu_mem_fraction,
                  "That part: of what weights and activations leave")
       ->capture_default_str();
+  app.add_option(
+         "--gpu_weights_percent", o.llm.gpu_weights_percent,
+         "On a GPU: weights that stay in its memory, in percent (80) or as a part (0.8); the "
+         "others come from host memory in each step; auto: what fits")
+      ->capture_default_str();
   app.add_option("--tokens_per_block", o.llm.tokens_per_block,
                  "Tokens of a KV block: fewer waste less, more are faster; 0: 16, on a GPU 32")
       ->check(CLI::Range(0, 1024))

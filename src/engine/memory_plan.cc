@@ -121,6 +121,10 @@ std::string MemoryNeed::line() const {
 std::string MemoryNeed::table() const {
   std::string s;
   s += fmt::format("  weights     {}\n", megabytes(weights));
+  if (ring > 0)
+    s += fmt::format(
+        "              {}   of them, through which {:.1f} MB of host memory pass in a step\n",
+        megabytes(ring), static_cast<double>(host_weights) / 1e6);
   s += fmt::format("  activations {}   for {} tokens and {} rows of logits a step\n",
                    megabytes(activations), tokens, rows);
   s += fmt::format("  workspace   {}\n", megabytes(workspace));

@@ -35,6 +35,8 @@ MemoryPlan plan_memory(const Plan& plan, int64_t tokens, int64_t rows);
 struct MemoryNeed {
   int64_t tokens = 0, rows = 0, kv_tokens = 0;
   int64_t activations = 0, workspace = 0, weights = 0, kv_per_token = 0;
+  // Of the weights: room for those that stay in host memory, and these (not part of the total).
+  int64_t ring = 0, host_weights = 0;
   std::string kv_dtype;
   int64_t total() const { return activations + workspace + weights + kv_per_token * kv_tokens; }
   std::string table() const;  // several lines

@@ -189,8 +189,11 @@ void Program::bind_step(size_t i) {
     s.bound.push_back({c.bucket, tactic, kernel.get()});
   }
   s.layouts = layouts_of(*s.bound[0].tactic, signature);
+  std::vector<WeightStore::Key> wanted;
   for (size_t k = 0; k < step.inputs.size(); ++k)
-    if (!s.layouts[k].empty()) weights_.want(plan().values[step.inputs[k]].base, s.layouts[k]);
+    if (!s.layouts[k].empty())
+      wanted.emplace_back(plan().values[step.inputs[k]].base, s.layouts[k]);
+  weights_.want(wanted, streams(step.op));
   steps_.push_back(std::move(s));
 }
 
@@ -268,7 +271,10 @@ BoundLaunch Program::bind_launch(size_t i) const {
                        : weights_.at(plan().values[step.inputs[k]].base, layout);
     launch.in.push_back(weight.data() ? Operand{const_cast<std::byte*>(weight.data()), 0}
                                       : operand(step.inputs[k]));
-    if (weight.data() && streams(step.op)) launch.streams.push_back(weight);
+    if (!weight.data()) continue;
+    if (streams(step.op)) launch.streams.push_back(weight);
+    if (const auto copy = weights_.copy_of(plan().values[step.inputs[k]].base, layout))
+      launch.copies.push_back(*copy);
   }
   for (const int32_t o : step.outputs) launch.out.push_back(operand(o));
   return launch;

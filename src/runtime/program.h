@@ -19,6 +19,10 @@ class Program {
   // other_layouts: those of devices that the engine may have been built for.
   Program(Backend& backend, EngineFile& engine, bool copy_weights,
           const LayoutLookup& other_layouts = {});
+  // Before load_weights(): so much of the weights stays on the device.
+  void keep_percent(double percent) { weights_.keep_percent(percent); }
+  const WeightRing& weight_ring() const { return weights_.ring(); }
+  double measure_weight_copy() { return weights_.measure_copy(); }
   // Once, before the first plan_memory(): until then there is no weight in device memory.
   void load_weights();
 

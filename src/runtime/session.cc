@@ -99,6 +99,8 @@ MemoryNeed Session::memory() const {
   m.activations = program_.arena_bytes();
   m.workspace = program_.workspace_bytes();
   m.weights = program_.weight_bytes();
+  m.ring = program_.weight_ring().bytes;
+  m.host_weights = program_.weight_ring().moved;
   m.kv_per_token = kv_bytes_per_token(plan());
   m.kv_dtype = kv_dtype_name(plan().kv_dtype);
   return m;

@@ -31,6 +31,9 @@ struct SessionOptions {
   // own all of it at once: this part of what weights and activations leave.
   int64_t kv_tokens = 0;
   double kv_memory_fraction = 0.9;
+  // Of the weights, that stays on a device with memory of its own; the rest comes from host memory
+  // in every step. Empty: as much as fits beside a KV cache for one sequence of full length.
+  std::optional<double> weights_percent = 100;
   int32_t kv_block_size = 0;  // 0: the default of engine/kv_layout.h
   // Into memory of our own, in huge pages, instead of the engine's mapping: a slower start, faster
   // decoding. Empty: from kCopyWeightBytes on.
@@ -100,6 +103,13 @@ class Session {
   // Rows of logits that one launch computes at most; larger wishes are split.
   int64_t max_logit_rows() const { return max_rows_; }
   MemoryNeed memory() const;  // as it is now
+  // What each step brings from host memory: bytes, at so many GB/s.
+  struct WeightTraffic {
+    int64_t bytes = 0;
+    double gb_s = 0;
+    std::string line() const;
+  };
+  const WeightTraffic& weight_traffic() const { return weight_traffic_; }
   int32_t used_kv_blocks() const { return pool_.used_blocks(); }
   void verify_weights() const { engine_.verify_weights(); }  // Error when a byte has changed
 
@@ -175,6 +185,7 @@ class Session {
   };
   void open_memory();
   MemoryNeed plan_device_memory(int64_t rows, size_t free_bytes) const;
+  MemoryNeed place_weights(int64_t rows, size_t free_bytes);
   void note_other_device(const std::filesystem::path& engine_dir) const;
   void check_inputs(std::span<const SequenceInput> inputs) const;
   void append_kv(std::span<const SequenceInput> inputs);
@@ -206,6 +217,7 @@ class Session {
   // Steps with adapters round differently: what others in a step use must not matter.
   bool always_adapted_ = false;
   int64_t vocab_ = 0, max_tokens_ = 0, max_rows_ = 0;
+  WeightTraffic weight_traffic_;
   size_t hidden_step_ = 0;  // that makes the hidden states, where the plan keeps them
   uint64_t memory_version_ = 0;
 

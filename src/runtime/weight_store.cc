@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 
 #include "engine/random_weights.h"
 
@@ -72,26 +73,66 @@ size_t WeightStore::bytes_in(const PlanWeight& w, const std::string& layout) con
   return l->packed_bytes(w.dtype, shape_of(w));
 }
 
-void WeightStore::want(int32_t weight, const std::string& layout) {
+void WeightStore::want(const std::vector<Key>& weights, bool movable) {
   TOKAMAK_ASSERT(!memory_);
-  const auto [it, added] = places_.try_emplace({weight, layout});
-  if (!added) return;
-  const PlanWeight& w = plan().weights.at(weight);
-  Place& p = it->second;
-  p.in_place = !copy_ && layout == w.layout;
-  p.bytes = bytes_in(w, layout);
+  std::vector<Key> matrices;
+  for (const Key& key : weights) {
+    const PlanWeight& w = plan().weights.at(key.first);
+    if (w.shape.size() >= 2) matrices.push_back(key);
+    const auto [it, added] = places_.try_emplace(key);
+    if (!added) continue;
+    Place& p = it->second;
+    p.in_place = !copy_ && key.second == w.layout;
+    p.bytes = bytes_in(w, key.second);
+  }
+  if (!matrices.empty()) group_together(matrices, movable && copy_);
+}
+
+// Steps that read the same weights have one group; where they share only some, all of them stay.
+void WeightStore::group_together(const std::vector<Key>& weights, bool movable) {
+  const int32_t first = places_.at(weights[0]).group;
+  const auto same = [&](const Key& k) { return places_.at(k).group == first; };
+  if (std::ranges::all_of(weights, same)) {
+    if (first >= 0) {
+      groups_[first].movable = groups_[first].movable && movable;
+      return;
+    }
+    for (const Key& k : weights) places_.at(k).group = static_cast<int32_t>(groups_.size());
+    groups_.push_back({weights, movable});
+    return;
+  }
+  for (const Key& k : weights) {
+    if (places_.at(k).group < 0) group_together({k}, false);
+    groups_[places_.at(k).group].movable = false;
+  }
+}
+
+void WeightStore::keep_percent(double percent) {
+  TOKAMAK_ASSERT(!memory_);
+  std::vector<int64_t> bytes;
+  for (const Group& g : groups_) {
+    bytes.push_back(0);
+    for (const Key& k : g.weights)
+      if (g.movable) bytes.back() += static_cast<int64_t>(align(places_.at(k).bytes, kRingAlign));
+  }
+  int64_t total = 0;
+  for (const auto& [key, p] : places_) total += static_cast<int64_t>(p.bytes);
+  ring_ = plan_ring(bytes, total, percent);
 }
 
 int64_t WeightStore::bytes() const {
   size_t n = 0;
-  for (const auto& [key, p] : places_) n += p.bytes;
-  return static_cast<int64_t>(n);
+  for (const auto& [key, p] : places_)
+    if (!is_moved(p)) n += p.bytes;
+  return static_cast<int64_t>(n) + ring_.bytes;
 }
 
 int64_t WeightStore::own_bytes() const {
   size_t end = 0;
   for (const auto& [key, p] : places_)
-    if (!p.in_place) end = align(end, p.bytes >= 16 * kPage ? kPage : kAlign) + p.bytes;
+    if (!p.in_place && !is_moved(p))
+      end = align(end, p.bytes >= 16 * kPage ? kPage : kAlign) + p.bytes;
+  if (ring_.bytes > 0) end = align(end, kRingAlign) + static_cast<size_t>(ring_.bytes);
   return static_cast<int64_t>(end);
 }
 
@@ -101,11 +142,17 @@ std::span<const std::byte> WeightStore::at(int32_t weight, const std::string& la
   return {p.data, p.bytes};
 }
 
-void WeightStore::load() {
-  const auto own = static_cast<size_t>(own_bytes());
-  if (own > 0) memory_ = backend_.allocate(own);
+std::optional<WeightCopy> WeightStore::copy_of(int32_t weight, const std::string& layout) const {
+  const Place& p = places_.at({weight, layout});
+  if (!p.host) return std::nullopt;
+  return WeightCopy{const_cast<std::byte*>(p.data), p.host, p.bytes};
+}
+
+// Returns their end.
+size_t WeightStore::place_on_device() {
   size_t end = 0;
   for (auto& [key, p] : places_) {
+    if (is_moved(p)) continue;
     if (p.in_place) {
       p.data = engine_.weight(static_cast<size_t>(key.first)).data();
       continue;
@@ -114,11 +161,69 @@ void WeightStore::load() {
     p.data = memory_.get() + p.offset;
     end = p.offset + p.bytes;
   }
+  return end;
+}
+
+void WeightStore::place_in_ring(size_t ring_begin) {
+  size_t host = 0;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (ring_.bytes == 0 || ring_.offsets[g] < 0) continue;
+    size_t at = ring_begin + static_cast<size_t>(ring_.offsets[g]);
+    for (const Key& k : groups_[g].weights) {
+      Place& p = places_.at(k);
+      p.data = memory_.get() + at;
+      p.host = host_.get() + host;
+      at += align(p.bytes, kRingAlign);
+      host += align(p.bytes, kRingAlign);
+    }
+  }
+}
+
+void WeightStore::load() {
+  const auto own = static_cast<size_t>(own_bytes());
+  if (own > 0) memory_ = backend_.allocate(own);
+  host_bytes_ = static_cast<size_t>(ring_.moved);
+  if (host_bytes_ > 0) host_ = backend_.allocate_shared(host_bytes_);
+  place_in_ring(align(place_on_device(), kRingAlign));
   if (generated())
     make_plain();
   else
     copy_stored();
   convert_all();
+}
+
+double WeightStore::measure_copy() {
+  if (ring_.bytes == 0) return 0;
+  constexpr size_t kLeast = size_t{256} << 20;  // that are copied altogether
+  const auto bytes = static_cast<size_t>(ring_.bytes);
+  std::byte* to = memory_.get() + own_bytes() - ring_.bytes;
+  size_t copied = 0;
+  std::chrono::steady_clock::time_point start;
+  for (const size_t most : {bytes, std::max(kLeast, bytes)}) {  // the first time warms up
+    backend_.synchronize();
+    start = std::chrono::steady_clock::now();
+    for (copied = 0; copied < most; copied += bytes) backend_.copy_in_order(to, host_.get(), bytes);
+    backend_.synchronize();
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  return static_cast<double>(copied) / 1e9 / std::max(time.count(), 1e-9);
+}
+
+bool WeightStore::on_host(const std::byte* p) const {
+  return host_bytes_ > 0 && p >= host_.get() && p < host_.get() + host_bytes_;
+}
+
+// Pieces of host memory are written where they are.
+void WeightStore::fill(std::span<const Piece> pieces,
+                       const std::function<void(size_t, std::byte*)>& write) {
+  std::vector<size_t> here, there;
+  std::vector<Piece> device;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    (on_host(pieces[i].device) ? here : there).push_back(i);
+    if (!on_host(pieces[i].device)) device.push_back(pieces[i]);
+  }
+  for_each(backend_, here.size(), [&](size_t i) { write(here[i], pieces[here[i]].device); });
+  backend_.fill(device, [&](size_t i, std::byte* to) { write(there[i], to); });
 }
 
 bool WeightStore::is_plain(const Key& key) const {
@@ -133,11 +238,11 @@ void WeightStore::copy_stored() {
     if (p.in_place || key.second != plan().weights[key.first].layout) continue;
     const auto stored = engine_.weight(static_cast<size_t>(key.first));
     for (const auto& [begin, finish] : parts(stored.size(), kPieceBytes)) {
-      pieces.push_back({memory_.get() + p.offset + begin, finish - begin});
+      pieces.push_back({filled_at(p) + begin, finish - begin});
       from.push_back(stored.subspan(begin, finish - begin));
     }
   }
-  backend_.fill(pieces, [&](size_t i, std::byte* to) { engine_.file().copy(from[i], to); });
+  fill(pieces, [&](size_t i, std::byte* to) { engine_.file().copy(from[i], to); });
 }
 
 // Random weights of layout plain are made where they go.
@@ -156,11 +261,11 @@ void WeightStore::make_plain() {
     const size_t row = RandomWeights::row_bytes(w);
     const size_t step = std::max<size_t>(1, kPieceBytes / std::max<size_t>(row, 1));
     for (const auto& [begin, finish] : parts(static_cast<size_t>(RandomWeights::rows(w)), step)) {
-      pieces.push_back({memory_.get() + p.offset + begin * row, (finish - begin) * row});
+      pieces.push_back({filled_at(p) + begin * row, (finish - begin) * row});
       rows.push_back({&w, static_cast<int64_t>(begin), static_cast<int64_t>(finish)});
     }
   }
-  backend_.fill(pieces, [&](size_t i, std::byte* to) {
+  fill(pieces, [&](size_t i, std::byte* to) {
     random.write_rows(*rows[i].weight, rows[i].begin, rows[i].end, to);
   });
 }
@@ -173,7 +278,7 @@ void WeightStore::convert_all() {
     const PlanWeight& w = plan().weights[key.first];
     if (p.in_place || (generated() ? is_plain(key) : key.second == w.layout)) continue;
     const size_t plain = generated() || w.layout != "plain" ? align(plain_bytes(w), kAlign) : 0;
-    const size_t packed = backend_.in_host_memory() ? 0 : align(p.bytes, kAlign);
+    const size_t packed = backend_.in_host_memory() || p.host ? 0 : align(p.bytes, kAlign);
     if (batches.back().bytes + plain + packed > kBatchBytes && batches.back().bytes > 0)
       batches.emplace_back();
     Batch& b = batches.back();
@@ -210,8 +315,8 @@ void WeightStore::convert(const Batch& batch, std::byte* memory) {
   std::vector<const std::byte*> from;
   for (size_t i = 0; i < plain.size(); ++i) {
     const auto& [key, place] = batch.weights[i];
-    std::byte* device = memory_.get() + place->offset;
-    std::byte* to = backend_.in_host_memory() ? device : memory + batch.packed[i];
+    std::byte* device = filled_at(*place);
+    std::byte* to = backend_.in_host_memory() || place->host ? device : memory + batch.packed[i];
     pack_rows(backend_, *backend_.layout(key->second), plain[i], to, 0, plain[i].shape[0]);
     if (to == device) continue;
     for (const auto& [begin, end] : parts(place->bytes, kPieceBytes)) {
@@ -219,8 +324,7 @@ void WeightStore::convert(const Batch& batch, std::byte* memory) {
       from.push_back(to + begin);
     }
   }
-  backend_.fill(pieces,
-                [&](size_t i, std::byte* to) { std::copy_n(from[i], pieces[i].bytes, to); });
+  fill(pieces, [&](size_t i, std::byte* to) { std::copy_n(from[i], pieces[i].bytes, to); });
 }
 
 }  // namespace tokamak

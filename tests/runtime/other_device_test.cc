@@ -94,6 +94,39 @@ TEST_P(OtherDevice, MakesRandomWeightsInPlace) {
   expect_close(logits(there), want);
 }
 
+// GPUs of one architecture and different names: the other one's times say nothing.
+TEST(OtherGpu, TunesAgainWithOneNotice) {
+  const testing::TempDir folder;
+  testing::FakeDevice h100(kMemory, "NVIDIA H100"), h200(kMemory, "NVIDIA H200");
+  BuildOptions tuned;
+  tuned.activation_bits = "16";
+  const auto engine = testing::build_tiny(folder.path(), h100, tuned);
+  const auto cache = folder.path() / "cache" / "timing.cache";
+  const auto open = [&](Backend& device, bool tuning) {
+    SessionOptions options{.kv_tokens = 256};
+    if (tuning && needs_tuning(read_engine_config(engine), device))
+      options.prepare = [&](EngineFile& file, const EngineConfig& config) {
+        tune_again(file, config, device, other_layouts(device), cache);
+      };
+    ::testing::internal::CaptureStderr();
+    Session session(engine, device, options);
+    const std::vector<float> result = logits(session);
+    return std::pair(result, ::testing::internal::GetCapturedStderr());
+  };
+  const auto [want, quiet] = open(h100, true);
+  EXPECT_THAT(quiet, ::testing::Not(HasSubstr("was built for")));
+  for (const bool tuning : {true, false}) {
+    const auto [have, notice] = open(h200, tuning);
+    EXPECT_EQ(have, want);
+    const size_t at = notice.find("was built for NVIDIA H100 (fake)");
+    ASSERT_NE(at, std::string::npos) << notice;
+    EXPECT_EQ(notice.find("was built for", at + 1), std::string::npos);
+    EXPECT_THAT(notice, HasSubstr("NVIDIA H200"));
+    EXPECT_EQ(notice.find("tuned again") != std::string::npos, tuning);
+    EXPECT_TRUE(std::filesystem::exists(cache));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Weights, OtherDevice,
                          ::testing::Values(DType::f32, DType::bf16, DType::q8_0, DType::q4_1,
                                            DType::f8_row),

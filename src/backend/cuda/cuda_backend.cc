@@ -13,6 +13,7 @@
 #include "backend/cuda/registry.h"
 #include "backend/cuda/sampling/sampler.h"
 #include "backend/cuda/upload.h"
+#include "backend/cuda/weight_copies.h"
 #include "backend/cuda_plugin.h"
 
 namespace tokamak {
@@ -188,6 +189,7 @@ class CudaBackend final : public Backend {
   std::array<std::vector<const Tactic*>, kOpCount> by_op_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<DeviceSampler> sampler_;
+  WeightCopies copies_;
   DeviceLimits limits_;
   bool measured_ = false;
 };
@@ -218,8 +220,11 @@ void CudaBackend::run(std::span<const BoundLaunch> launches, std::byte* workspac
   CudaExec exec(stream_);
   const Events events(launches.size() + 1);
   TOKAMAK_CUDA(cudaEventRecord(events[0], stream_));
+  copies_.begin(launches, stream_);
   for (size_t i = 0; i < launches.size(); ++i) {
+    copies_.before(launches[i]);
     launches[i].kernel->launch({launches[i].in, launches[i].out, workspace, &step}, exec);
+    copies_.after(launches[i]);
     cuda_check(cudaGetLastError(), "a kernel launch");
     TOKAMAK_CUDA(cudaEventRecord(events[i + 1], stream_));
   }
@@ -235,7 +240,12 @@ void CudaBackend::enqueue(std::span<const BoundLaunch> launches, std::byte* work
                           const StepContext& step) {
   need_device();
   CudaExec exec(stream_);
-  for (const BoundLaunch& l : launches) l.kernel->launch({l.in, l.out, workspace, &step}, exec);
+  copies_.begin(launches, stream_);
+  for (const BoundLaunch& l : launches) {
+    copies_.before(l);
+    l.kernel->launch({l.in, l.out, workspace, &step}, exec);
+    copies_.after(l);
+  }
   cuda_check(cudaGetLastError(), "a kernel launch");
 }
 
