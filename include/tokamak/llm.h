@@ -47,7 +47,7 @@ struct LLMOptions {
   // On a GPU: how much of the weights stays in its memory, the rest coming from host memory in each
   // step. "80" or "80%": percent; "0.8" (up to 1): the same as a part; "auto": what fits.
   std::string gpu_weights_percent = "100";
-  int tokens_per_block = 0;  // of the KV cache's blocks; 0: 16, on a GPU 32
+  int tokens_per_block = 0;  // of the KV cache's blocks; 0: 16
   // Called with a table of what will be allocated on a GPU, before it is.
   std::function<void(const std::string& table)> on_memory_plan;
   // LoRA adapters: the largest rank that load_lora() takes; 0: as the engine was built (none).
@@ -61,8 +61,9 @@ struct LLMOptions {
   int64_t max_draft_len = 0;                             // tokens guessed at a time; 0: 5
   int64_t prompt_lookup_max = 4, prompt_lookup_min = 2;  // ngram: tokens that must be the same
   std::filesystem::path cache_dir;                       // empty: $XDG_CACHE_HOME/tokamak
-  std::string debug_tensors;        // glob over value names, kept as debug outputs and …
-  std::filesystem::path debug_dir;  // … written as DIR/step{N}/NAME.npy
+  std::filesystem::path tokenizer_dir;  // of tokenizer and chat template; empty: the model's own
+  std::string debug_tensors;            // glob over value names, kept as debug outputs and …
+  std::filesystem::path debug_dir;      // … written as DIR/step{N}/NAME.npy
 };
 
 struct Request {

@@ -39,6 +39,17 @@ std::optional<Tokenizer> load_tokenizer(const fs::path& directory) {
   return std::nullopt;
 }
 
+// The model's, or that of --tokenizer_dir.
+std::optional<Tokenizer> own_tokenizer(const LLMOptions& o, const fs::path& model, int64_t vocab) {
+  if (o.tokenizer_dir.empty()) return load_tokenizer(model);
+  auto tokenizer = load_tokenizer(o.tokenizer_dir);
+  if (!tokenizer) fail("--tokenizer_dir '{}' holds no tokenizer", o.tokenizer_dir.string());
+  if (tokenizer->vocab_size() > vocab)
+    fail("--tokenizer_dir '{}' has {} tokens, the model {}", o.tokenizer_dir.string(),
+         tokenizer->vocab_size(), vocab);
+  return tokenizer;
+}
+
 // chat_template.jinja, or the field of chat_template.json or tokenizer_config.json.
 std::optional<std::string> find_chat_template(const fs::path& directory) {
   std::error_code ignored;
@@ -143,10 +154,12 @@ struct LLM::Impl {
         decode_loop(session),
         config(ModelConfig::from_json(session.config().pretrained,
                                       (directory / "config.json").string())),
-        tokenizer(load_tokenizer(directory)),
+        tokenizer(own_tokenizer(options, directory, session.vocab_size())),
         defaults(read_generation_config(directory, tokenizer ? &*tokenizer : nullptr)) {
     drafter = make_drafter();
-    template_source = find_chat_template(directory).value_or("");
+    template_source =
+        find_chat_template(options.tokenizer_dir.empty() ? directory : options.tokenizer_dir)
+            .value_or("");
     if (!template_source.empty()) chat_template.emplace(template_source);
     if (!options.debug_dir.empty()) {
       dump = std::make_unique<DebugDump>(options.debug_dir);

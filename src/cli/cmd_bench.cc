@@ -16,7 +16,6 @@
 #include "cli/bench_manager.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
-#include "cli/quant_options.h"
 #include "cli/random_model.h"
 #include "formats/model_config.h"
 #include "runtime/session.h"
@@ -26,9 +25,9 @@ namespace {
 
 struct BenchOptions {
   ModelOptions model;
-  std::string batch_size = "1", input_output_len = "128,128", model_config, qformat, cases;
-  QuantOptions quantization;
-  bool random_weights = false, weights_in_file = false, json = false;
+  RandomModelOptions random;
+  std::string batch_size = "1", input_output_len = "128,128", cases;
+  bool json = false;
   int warm_up = 1, num_runs = 5;
   std::string mode = "session";
   int64_t num_requests = 64;
@@ -222,16 +221,10 @@ Json bench_manager(LLM& llm, const BenchOptions& o) {
 int bench(const BenchOptions& o) {
   if (o.mode != "session" && o.mode != "manager")
     fail("--mode '{}': session (static batches) or manager (in flight)", o.mode);
-  if (o.random_weights != !o.model_config.empty())
-    fail("--random_weights and --model_config FILE go together");
-  if (!o.random_weights && !o.qformat.empty())
-    fail("--qformat is for --random_weights; a model has its own (tokamak quantize)");
   const auto start = std::chrono::steady_clock::now();
   ModelOptions model = o.model;
-  if (o.random_weights) {
-    const QuantRecipe recipe = o.qformat.empty() ? QuantRecipe{} : o.quantization.recipe(o.qformat);
-    model.model = random_model(o.model_config, model.llm, recipe, o.weights_in_file).string();
-  }
+  if (const auto made = random_model(o.random, model.llm); !made.empty())
+    model.model = made.string();
   const std::vector<Case> cases = cases_of(o);
   const double built_s = seconds_since(start);
   model.llm.on_memory_plan = [](const std::string& table) {
@@ -310,14 +303,7 @@ Run declare_bench(CLI::App& app) {
   app.add_option("--batch_scheduler_policy", o->executor.batch_scheduler_policy,
                  "Of --mode manager: guaranteed_no_evict or max_utilization")
       ->capture_default_str();
-  app.add_flag("--random_weights", o->random_weights,
-               "Make weights for --model_config instead of a model");
-  app.add_flag("--weights_in_file", o->weights_in_file,
-               "With --random_weights: write them into the engine, to measure how it loads");
-  app.add_option("--model_config", o->model_config, "HF config.json of the shape");
-  app.add_option("--qformat", o->qformat,
-                 "With --random_weights: fp8, int8_wo or int4_wo instead of --dtype");
-  add_quant_options(app, o->quantization);
+  add_random_model_options(app, o->random);
   app.add_option("--warm_up", o->warm_up, "Runs that are not counted")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--num_runs", o->num_runs, "Counted runs; medians are printed")

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/config_file.h"
 #include "cli/model_options.h"
+#include "cli/random_model.h"
 #include "grpc/grpc_server.h"
 #include "serve/lora_models.h"
 #include "serve/server.h"
@@ -19,6 +20,7 @@ namespace {
 
 struct ServeCommand {
   ModelOptions model;
+  RandomModelOptions random;
   serve::ServeOptions serve;
   double drain_timeout_s = 30;
   int grpc_port = -1;  // none
@@ -51,6 +53,10 @@ int run_server(ServeCommand& o) {
   if (static_cast<int64_t>(o.lora_modules.size()) > o.model.llm.max_loras)
     o.model.llm.max_loras = static_cast<int64_t>(o.lora_modules.size());
   o.serve.log_json = o.log_format == "json";
+  if (const auto made = random_model(o.random, o.model.llm); !made.empty()) {
+    o.model.model = made.string();
+    if (o.serve.served_model_name.empty()) o.serve.served_model_name = "random";
+  }
   LLM llm(o.model.path(), o.model.llm);
   serve::Server server(llm, o.model.path(), o.serve);
   std::printf("serving %s on %s://%s:%d (context %lld tokens)\n", server.model().c_str(),
@@ -82,6 +88,7 @@ Run declare_serve(CLI::App& app) {
   auto o = std::make_shared<ServeCommand>();
   add_model_options(app, o->model);
   add_speculation_options(app, o->model.llm);
+  add_random_model_options(app, o->random);
   serve::ServeOptions& s = o->serve;
   app.add_option("--host", s.host, "Address to listen on; 0.0.0.0: all")->capture_default_str();
   app.add_option("--port", s.port, "0: any that is free")->capture_default_str();
@@ -103,8 +110,10 @@ Run declare_serve(CLI::App& app) {
                  "Keys that clients must give; repeatable; also TOKAMAK_API_KEY");
   app.add_option("--allowed_origin", s.allowed_origins,
                  "Origins whose web pages may ask (CORS); '*': all; repeatable");
-  app.add_option("--max_batch_size", s.executor.max_batch_size,
-                 "Sequences in one step; 0: the engine's limit, at least 64")
+  app.add_option(
+         "--max_batch_size", s.executor.max_batch_size,
+         "Sequences in one step; 0: the engine's limit, at least 64; on a GPU up to 1024, as "
+         "the KV cache has room")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--max_queue_size", s.executor.max_queue_size,
@@ -141,8 +150,9 @@ Run declare_serve(CLI::App& app) {
                  "Seconds that running requests get after SIGTERM")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--http_threads", s.http_threads, "Threads for connections and text")
-      ->check(CLI::Range(1, 64))
+  app.add_option("--http_threads", s.http_threads,
+                 "Threads for connections and text; 0: a quarter of the machine's, at least 2")
+      ->check(CLI::Range(0, 64))
       ->capture_default_str();
   auto* key = app.add_option("--ssl_keyfile", s.tls.key, "Its private key, PEM");
   auto* certificate =

@@ -68,6 +68,8 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
       "--model", o.model,
       "Any stage: HF directory, .gguf file, checkpoint or engine directory; converted and "
       "built into a cache when needed");
+  app.add_option("--tokenizer_dir", o.llm.tokenizer_dir,
+                 "Tokenizer and chat template of another directory than the model's");
   app.add_option("--device", o.llm.device, "Backend")->capture_default_str();
   app.add_option("--workers", o.llm.workers, "CPU threads; 0: one per allowed core")
       ->capture_default_str();
@@ -109,7 +111,7 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
          "others come from host memory in each step; auto: what fits")
       ->capture_default_str();
   app.add_option("--tokens_per_block", o.llm.tokens_per_block,
-                 "Tokens of a KV block: fewer waste less, more are faster; 0: 16, on a GPU 32")
+                 "Tokens of a KV block: fewer waste less; 0: 16")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--max_lora_rank", o.llm.max_lora_rank,

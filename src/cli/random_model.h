@@ -1,17 +1,24 @@
 // An engine with random weights of a given shape, for benchmarks of models that are not at hand.
 #pragma once
 #include <filesystem>
+#include <string>
 
-#include "quant/recipe.h"
+#include "cli/quant_options.h"
 #include "tokamak/llm.h"
 
 namespace tokamak::cli {
 
-// Builds (once) into the cache directory and returns the engine directory. Weights are of
-// options.dtype: auto is bfloat16; block formats ("q4_0") work too. Unless they are wanted in the
-// engine's file, weights are made in place when it is opened.
-std::filesystem::path random_model(const std::filesystem::path& model_config,
-                                   const LLMOptions& options, const QuantRecipe& quantization,
-                                   bool weights_in_file);
+struct RandomModelOptions {
+  std::string model_config, qformat;
+  QuantOptions quantization;
+  bool random_weights = false, weights_in_file = false;
+};
+void add_random_model_options(CLI::App& app, RandomModelOptions& options);
+
+// With --random_weights: builds (once) into the cache directory and returns the engine directory;
+// without: empty. Weights are of model.dtype (auto is bfloat16; block formats, "q4_0", work too) or
+// of --qformat. Unless they are wanted in the engine's file, they are made in place when it is
+// opened. Error when flags do not go together.
+std::filesystem::path random_model(const RandomModelOptions& options, const LLMOptions& model);
 
 }  // namespace tokamak::cli

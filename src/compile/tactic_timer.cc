@@ -151,7 +151,7 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   const bool decode = tokens <= kMaxDecodeBatch;
   const int32_t sequences = decode ? tokens : 1;
   const auto length = decode ? static_cast<int32_t>(options_.context) : tokens;
-  const int32_t block_size = default_kv_block_size(backend_.in_host_memory());
+  const int32_t block_size = kDefaultKvBlockSize;
   const int32_t blocks = (length + block_size - 1) / block_size;
   const int64_t ids = signature_.op == Op::embedding ? signature_.inputs[1].shape[0].size : 1;
   StepInputs& arrays = s->arrays;

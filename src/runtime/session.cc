@@ -59,7 +59,7 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
       adapters_(backend, lora_targets_, options_.lora),
       kv_(backend, engine_.plan(),
           options_.kv_block_size > 0 ? options_.kv_block_size
-                                     : default_kv_block_size(backend.in_host_memory())),
+                                     : kDefaultKvBlockSize),
       scratch_(pool_, kv_.block_size()),
       step_(backend) {
   if (plan().logits < 0)

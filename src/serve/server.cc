@@ -18,6 +18,19 @@ constexpr int64_t kDefaultKvTokens = 32768;
 // all who are reading their answers wait for them.
 constexpr int64_t kDefaultStepTokens = 128;
 
+// Sequences in one step of a GPU unless told otherwise, where the KV cache holds so many of
+// kTypicalTokens.
+constexpr int64_t kMostSequences = 1024, kTypicalTokens = 256;
+
+// Few on a CPU: its steps take the longer, the more there are.
+int64_t default_batch(Session& session) {
+  const BuildLimits& limits = session.config().limits;
+  const int64_t least = std::max<int64_t>(limits.max_batch_size * limits.max_beam_width, 64);
+  if (session.backend().in_host_memory()) return least;
+  const int64_t room = int64_t{session.kv_pool().size()} * session.kv_block_size();
+  return std::max(least, std::min(room / kTypicalTokens, kMostSequences));
+}
+
 std::string name_of(const std::string& given, const std::string& path) {
   if (!given.empty()) return given;
   std::filesystem::path p(path);
@@ -31,8 +44,7 @@ ExecutorOptions executor_options(LLM& llm, const ServeOptions& o) {
   ExecutorOptions e = o.executor;
   Session& session = llm.session();
   const BuildLimits& limits = session.config().limits;
-  if (e.max_batch_size <= 0)
-    e.max_batch_size = std::max<int64_t>(limits.max_batch_size * limits.max_beam_width, 64);
+  if (e.max_batch_size <= 0) e.max_batch_size = default_batch(session);
   e.max_batch_size = std::min(e.max_batch_size, session.max_num_tokens());
   if (e.max_num_tokens <= 0 && session.backend().in_host_memory())
     e.max_num_tokens = std::max(kDefaultStepTokens, e.max_batch_size);
@@ -50,6 +62,11 @@ ExecutorOptions executor_options(LLM& llm, const ServeOptions& o) {
     session.reserve(tokens, e.max_batch_size);
   }
   return e;
+}
+
+int http_threads(const ServeOptions& o) {
+  const auto here = static_cast<int>(std::thread::hardware_concurrency());
+  return o.http_threads > 0 ? o.http_threads : std::max(2, here / 4);
 }
 
 const Tokenizer* tokenizer_of(const LLM& llm) {
@@ -87,7 +104,7 @@ struct Server::Impl {
       room.max_in_flight = executor_settings.max_batch_size + options.executor.max_queue_size;
     for (const auto& [lora, path] : options.lora_modules) loras.load(lora, path);
     http = std::make_unique<HttpServer>(
-        options.host, options.port, options.http_threads, options.limits,
+        options.host, options.port, http_threads(options), options.limits,
         [this](HttpRequest request, std::shared_ptr<Reply> reply) {
           handle(std::move(request), std::move(reply));
         },

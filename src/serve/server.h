@@ -17,7 +17,7 @@ struct EngineRoom;
 struct ServeOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8000;  // 0: any that is free
-  int http_threads = 2;
+  int http_threads = 0;  // 0: a quarter of the machine's, at least 2
   HttpLimits limits;
   TlsFiles tls;
   std::string served_model_name;                                  // empty: the model's file name

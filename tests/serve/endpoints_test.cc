@@ -484,6 +484,16 @@ TEST_F(EndpointsTest, ThePageAsksNobodyElse) {
     EXPECT_EQ(page.body.find(elsewhere), std::string::npos) << elsewhere;
 }
 
+TEST(TokenizerOfAnotherDirectory, IsTheModelsThen) {
+  const TinyModel own(true), model(true, /*elsewhere=*/true);
+  const TinyServer a(own), b(model);
+  const Json body = {
+      {"messages", {{{"role", "user"}, {"content", "go"}}}}, {"max_tokens", 8}, {"temperature", 0}};
+  const Json said = a.ok("/v1/chat/completions", body)["choices"];
+  EXPECT_NE(said[0]["message"]["content"], "");
+  EXPECT_EQ(b.ok("/v1/chat/completions", body)["choices"], said);
+}
+
 TEST(WithoutTokenizer, TokenIdsWork) {
   const TinyModel model(false);
   const TinyServer tiny(model);

@@ -17,16 +17,18 @@ namespace tokamak::serve {
 
 class TinyModel {
  public:
-  explicit TinyModel(bool with_tokenizer) {
+  explicit TinyModel(bool with_tokenizer, bool elsewhere = false) {
     auto backend = make_backend("cpu", 2);
     BuildOptions options;
     options.tuning = false;
     options.deterministic = true;  // equal answers, whatever else runs
     engine_ = testing::build_tiny(folder_.path(), *backend, options);
     if (!with_tokenizer) return;
+    if (elsewhere) std::filesystem::create_directory(texts_ = folder_.path() / "texts");
+    const auto& texts = elsewhere ? texts_ : engine_;
     const Json fixture = load_json(TOKAMAK_TEST_DATA "/text/tokenizers/bpe_o200k.json");
-    std::ofstream(engine_ / "tokenizer.json") << fixture.at("tokenizers").at(0).at("tokenizer");
-    std::ofstream(engine_ / "chat_template.jinja")
+    std::ofstream(texts / "tokenizer.json") << fixture.at("tokenizers").at(0).at("tokenizer");
+    std::ofstream(texts / "chat_template.jinja")
         << "{% for m in messages %}{% if m.role == 'villain' %}{{ raise_exception('no villains') }}"
            "{% endif %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:";
   }
@@ -34,13 +36,14 @@ class TinyModel {
     LLMOptions o;
     o.max_lora_rank = max_lora_rank;
     o.workers = 2;
+    o.tokenizer_dir = texts_;
     o.deterministic = true;
     return std::make_unique<LLM>(engine_, o);
   }
 
  private:
   testing::TempDir folder_;
-  std::filesystem::path engine_;
+  std::filesystem::path engine_, texts_;  // texts_: of tokenizer and template, if not the engine's
 };
 
 struct TinyServer {
