@@ -247,7 +247,8 @@ std::vector<ValueType> linear(const Check& c) {
   c.count(n_in, n_in);
   c.activation(0, "x");
   const int64_t n = matrix(c, 1, "weight", c.width(0));
-  const ValueType out = with_width(c.in[0], n);
+  ValueType out = with_width(c.in[0], n);
+  if (a.float32) out.dtype = DType::f32;
   if (a.has_bias) c.vector(2, "bias", n);
   if (a.has_residual) c.same(n_in - 1, "residual", out);
   return {out};
@@ -256,6 +257,7 @@ std::vector<ValueType> linear(const Check& c) {
 std::vector<ValueType> linear_glu(const Check& c) {
   const LinearAttrs a = LinearAttrs::from(c.attrs);
   if (a.has_residual) fail("linear_glu: has_residual is not one of its attributes");
+  if (a.float32) fail("linear_glu: float32 is not one of its attributes");
   const size_t n_in = a.has_bias ? 5 : 3;
   c.count(n_in, n_in);
   c.activation(0, "x");
@@ -352,7 +354,9 @@ std::vector<ValueType> lora(const Check& c) {
          a.widths.size());
   if (a.max_rank < 1 || a.max_rank > kMostLoraRank)
     fail("lora: max_rank {}; expected 1 to {}", a.max_rank, kMostLoraRank);
-  c.same(1, "y", {c.in[0].dtype, {Symbol::tokens, width}});
+  // Sums may be wider than what they are of.
+  const DType y = c.in[1].dtype == DType::f32 ? DType::f32 : c.in[0].dtype;
+  c.same(1, "y", {y, {Symbol::tokens, width}});
   return {activation_like(c.in[1])};
 }
 

@@ -1,5 +1,6 @@
 // linear: x [tokens, k], weight [n, k], then bias [n] if has_bias, then residual [tokens, n] if
 // has_residual → [tokens, n]:  y = activation(x · weightᵀ + bias) + residual.
+// float32: y is float32 also where x has 16 bits (logits, sums of a residual stream); linear only.
 // linear_glu: x, weight_a [n, k], weight_b [n, k] (then bias_a, bias_b if has_bias) →
 // [tokens, n]:  y = activation(x · weight_aᵀ) * (x · weight_bᵀ).
 // Weights may be of any float or block format; the arithmetic is at least float32 accumulation.
@@ -20,11 +21,15 @@ struct LinearAttrs {
   bool has_residual = false;
   int64_t activation_bits = 16;  // 16 or 8
   bool deterministic = false;
+  bool float32 = false;
 
   static LinearAttrs from(const Attrs& a) {
     return {parse_activation(a.get_or<std::string>("activation", "none")),
-            a.get_or<bool>("has_bias", false), a.get_or<bool>("has_residual", false),
-            a.get_or<int64_t>("activation_bits", 16), a.get_or<bool>("deterministic", false)};
+            a.get_or<bool>("has_bias", false),
+            a.get_or<bool>("has_residual", false),
+            a.get_or<int64_t>("activation_bits", 16),
+            a.get_or<bool>("deterministic", false),
+            a.get_or<bool>("float32", false)};
   }
   Attrs to_attrs() const {
     Attrs a;
@@ -33,6 +38,7 @@ struct LinearAttrs {
     if (has_residual) a.set("has_residual", true);
     if (activation_bits != 16) a.set("activation_bits", activation_bits);
     if (deterministic) a.set("deterministic", true);
+    if (float32) a.set("float32", true);
     return a;
   }
 };

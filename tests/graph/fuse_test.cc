@@ -159,6 +159,16 @@ TEST(FuseLinearEpilogue, BiasActivationResidual) {
   EXPECT_TRUE(attrs.has_bias && attrs.has_residual);
 }
 
+TEST(FuseLinearEpilogue, CastToFloat32AndItsSum) {
+  Net net;
+  const Tensor x = net.input("x", 16, DType::bf16), sum = net.input("sum", 16);
+  net.output(sum + cast(net.linear(x, "l", 16, DType::bf16), DType::f32), "y");
+  EXPECT_EQ(net.apply(fuse_linear_epilogue, 1e-2), 2);
+  ASSERT_THAT(net.ops(), ElementsAre("linear"));
+  const LinearAttrs attrs = LinearAttrs::from(net.last().attrs);
+  EXPECT_TRUE(attrs.float32 && attrs.has_residual);
+}
+
 TEST(FuseLinearEpilogue, ActivationAfterResidualStays) {
   Net net;
   const Tensor x = net.input("x", 16);

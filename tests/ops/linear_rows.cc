@@ -31,7 +31,7 @@ std::vector<ValueType> inputs_of(Op op, const LinearAttrs& a, DType x, DType w, 
   if (op == Op::linear_glu) in.push_back(weight);
   if (a.has_bias) in.push_back(vector);
   if (a.has_bias && op == Op::linear_glu) in.push_back(vector);
-  if (a.has_residual) in.push_back({x, {rows, size.n}});
+  if (a.has_residual) in.push_back({a.float32 ? DType::f32 : x, {rows, size.n}});
   return in;
 }
 
@@ -39,7 +39,7 @@ template <Op op>
 std::vector<OpSignature> signatures() {
   std::vector<OpSignature> all;
   const auto add = [&](LinearAttrs a, DType x, DType w, Size size, Symbol rows = Symbol::tokens) {
-    if (op == Op::linear_glu) a.has_residual = false;
+    if (op == Op::linear_glu) a.has_residual = a.float32 = false;
     all.push_back(make_signature(op, a.to_attrs(), inputs_of(op, a, x, w, size, rows)));
   };
   const Activation usual = op == Op::linear_glu ? Activation::silu : Activation::none;
@@ -64,6 +64,11 @@ std::vector<OpSignature> signatures() {
     for (const bool bias : {false, true})
       for (const Size size : {Size{192, 512}, Size{72, 1032}}) add({usual, bias, true}, x, x, size);
   }
+  for (const DType x : {DType::f16, DType::bf16})
+    if (op == Op::linear)
+      for (const DType w : {x, DType::f8_row, DType::int8_g64, DType::q4_1, DType::q6_k})
+        for (const bool residual : {false, true})
+          add({.has_residual = residual, .float32 = true}, x, w, {192, 512});
   add({usual}, DType::f32, DType::bf16, {130, 64}, Symbol::sequences);
   for (const DType x : {DType::f16, DType::bf16})  // what FP8 weights meet on a GPU
     for (const int64_t bits : {16, 8}) {

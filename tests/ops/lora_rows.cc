@@ -8,20 +8,21 @@ namespace {
 
 std::vector<OpSignature> signatures() {
   std::vector<OpSignature> all;
-  const auto add = [&](DType t, int64_t k, std::vector<int64_t> parts, std::vector<int64_t> widths,
-                       int64_t rank) {
+  const auto add = [&](DType x, DType y, int64_t k, std::vector<int64_t> parts,
+                       std::vector<int64_t> widths, int64_t rank) {
     int64_t n = 0;
     for (const int64_t w : widths) n += w;
     all.push_back(make_signature(Op::lora,
                                  LoraAttrs{std::move(parts), std::move(widths), rank}.to_attrs(),
-                                 {{t, {Symbol::tokens, k}}, {t, {Symbol::tokens, n}}}));
+                                 {{x, {Symbol::tokens, k}}, {y, {Symbol::tokens, n}}}));
   };
   for (const DType t : kActivationTypes) {
-    add(t, 65, {0}, {33}, 8);
-    add(t, 576, {2, 0, 5}, {96, 31, 64}, 16);
+    add(t, t, 65, {0}, {33}, 8);
+    add(t, DType::f32, 65, {0}, {33}, 8);
+    add(t, t, 576, {2, 0, 5}, {96, 31, 64}, 16);
   }
-  add(DType::f32, 1, {0}, {1}, 1);
-  add(DType::f32, 63, {1}, {576}, 64);
+  add(DType::f32, DType::f32, 1, {0}, {1}, 1);
+  add(DType::f32, DType::f32, 63, {1}, {576}, 64);
   return all;
 }
 

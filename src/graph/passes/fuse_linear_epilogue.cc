@@ -1,4 +1,5 @@
-// What follows a linear moves into it: an activation, a residual (biases: fuse_bias).
+// What follows a linear moves into it: an activation, a residual, a cast to float32
+// (biases: fuse_bias).
 #include "graph/passes/passes.h"
 #include "graph/passes/rewrite.h"
 #include "ops/linear.h"
@@ -49,7 +50,19 @@ std::optional<Rewrite> activation(Graph& graph, const GraphIndex& index, const N
   return std::nullopt;
 }
 
+// The sums are float32 before they are rounded.
+std::optional<Rewrite> cast(Graph& graph, const GraphIndex& index, const Node& root) {
+  const Node* linear = own_linear(index, root.inputs[0]);
+  const DType from = index.type(root.inputs[0]).dtype;
+  if (!linear || index.type(root.outputs[0]).dtype != DType::f32) return std::nullopt;
+  LinearAttrs attrs = LinearAttrs::from(linear->attrs);
+  if (attrs.has_residual || (from != DType::f16 && from != DType::bf16)) return std::nullopt;
+  attrs.float32 = true;
+  return replace_by(graph, root, Op::linear, attrs.to_attrs(), linear->inputs);
+}
+
 std::optional<Rewrite> fuse(Graph& graph, const GraphIndex& index, const Node& root) {
+  if (root.op == Op::cast) return cast(graph, index, root);
   if (root.op == Op::unary) return activation(graph, index, root);
   if (!is_kind(root, Op::binary, "add")) return std::nullopt;
   return residual(graph, index, root);

@@ -15,7 +15,7 @@ bool own_weight(const GraphIndex& index, ValueId id) {
 bool joinable(const GraphIndex& index, const Node& n) {
   if (n.op != Op::linear || index.is_output(n.outputs[0])) return false;
   const LinearAttrs attrs = LinearAttrs::from(n.attrs);
-  if (attrs.activation != Activation::none || attrs.has_residual) return false;
+  if (attrs.activation != Activation::none || attrs.has_residual || attrs.float32) return false;
   for (size_t i = 1; i < n.inputs.size(); ++i)
     if (!own_weight(index, n.inputs[i])) return false;
   return true;

@@ -22,7 +22,8 @@ constexpr std::array<Pass, 16> kDefault = {{
     {"glu", "activation(a) * b, with the two linears where possible", fuse_glu},
     {"join_linears", "linears that share their input (q, k, v) as one", join_linears},
     {"add_norm", "residual add with the norm that follows", fuse_add_norm},
-    {"epilogue", "activation and residual into the linear before", fuse_linear_epilogue},
+    {"epilogue", "activation, residual and cast to float32 into the linear before",
+     fuse_linear_epilogue},
     {"dead_code", "nodes without use", dead_code},
     {"chains", "elementwise ops that none of these took, as one", join_chains, true},
 }};
