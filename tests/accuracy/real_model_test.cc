@@ -43,6 +43,7 @@ class RealModel : public testing::TestWithParam<Model> {
     options.cache_dir = cache_.path;
     options.tuning = false;
     options.device = test::device();
+    options.kv_cache_tokens = Fixture(GetParam().fixture).length() + 64;  // three share a GPU
     return LLM(test::real_model(GetParam().variable), options);
   }
   test::TempDir cache_{"real_model"};
