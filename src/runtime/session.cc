@@ -58,8 +58,7 @@ Session::Session(const std::filesystem::path& engine_dir, Backend& backend, Sess
                options_.other_layouts),
       adapters_(backend, lora_targets_, options_.lora),
       kv_(backend, engine_.plan(),
-          options_.kv_block_size > 0 ? options_.kv_block_size
-                                     : kDefaultKvBlockSize),
+          options_.kv_block_size > 0 ? options_.kv_block_size : kDefaultKvBlockSize),
       scratch_(pool_, kv_.block_size()),
       step_(backend) {
   if (plan().logits < 0)
