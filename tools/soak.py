@@ -3,17 +3,21 @@
 
 Loads a server as bad clients do and checks that it loses and duplicates nothing: of all requests
 20 % vanish in the middle, 5 % are cancelled by closing both ways after the first piece, 2 % are
-malformed, 8 % read slowly. Greedy answers to one question must always be the same (serve with
---deterministic); an answer must have every token once; overload must be a 429 with Retry-After. At
-the end no KV block may be in use, and the memory of the server's process may not have grown since
-the first tenth of the time. Needs Python alone. Exit code 1 when something is wrong.
+malformed, 8 % read slowly, 5 % ask for JSON of a schema. Greedy answers to one question must always
+be the same (serve with --deterministic); an answer must have every token once; overload must be a
+429 with Retry-After. At the end no KV block may be in use, and the memory of the server's process
+may not have grown since the first tenth of the time. With --drain the server then gets SIGTERM while
+answers run: they must be whole, and it must end. Needs Python alone. Exit code 1 when something is
+wrong.
 """
 import argparse
 import asyncio
 import collections
 import json
+import os
 import random
 import re
+import signal
 import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -24,6 +28,7 @@ parser.add_argument("--seconds", type=float, default=600)
 parser.add_argument("--pid", type=int, help="of the server: its memory is watched")
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--questions", type=int, default=40)
+parser.add_argument("--drain", action="store_true", help="at the end: needs --pid")
 parser.add_argument("--growth", type=float, default=5, help="percent that memory may grow")
 args = parser.parse_args()
 
@@ -32,6 +37,9 @@ counts = collections.Counter()
 wrong = []
 known = {}  # question → answer
 waits = []  # seconds to the first piece of accepted requests
+draining = False
+SCHEMA = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}, "number": {"type": "integer", "maximum": 99, "minimum": 0}},
+          "required": ["colour", "number"], "additionalProperties": False}
 MALFORMED = [b'{"prompt": ', b"[]", b'{"prompt": 5, "max_tokens": 3}', b"\xff\xfe{", b'{"prompt": "x", "n": 0}']
 
 
@@ -81,6 +89,12 @@ def check_answer(number, tokens, stream):
         used = chunk.get("usage") or used
     if not done:
         return complain(f"question {number}: the stream broke off after {len(ids)} tokens")
+    if tokens is None:
+        value = json.loads(text)
+        if list(value) != ["colour", "number"] or value["colour"] not in ("red", "green"):
+            complain(f"not of the schema: {text!r}")
+        counts["guided"] += 1
+        return
     if len(ids) != tokens or used["completion_tokens"] != tokens:
         return complain(f"question {number}: {len(ids)} tokens, {used}, asked for {tokens}")
     if known.setdefault(number, (text, ids)) != (text, ids):
@@ -123,8 +137,7 @@ async def malformed():
     writer.close()
 
 
-async def one():
-    kind = random.random()
+async def one(kind):
     if kind < 0.02:
         return await malformed()
     number = random.randrange(args.questions)
@@ -132,6 +145,10 @@ async def one():
     body = {"prompt": f"Question {number}: what is {number} times {number + 7}? " + "Think. " * (number % 9),
             "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "stream": True,
             "return_token_ids": True, "stream_options": {"include_usage": True}}
+    if kind >= 0.95:
+        tokens = None
+        body |= {"ignore_eos": False, "max_tokens": 500, "response_format":
+                 {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}}
     start = time.monotonic()
     reader, writer = await request("POST", "/v1/completions", json.dumps(body).encode())
     try:
@@ -146,6 +163,9 @@ async def one():
                 complain("a 429 has no Retry-After")
             counts["refused"] += 1
             await asyncio.sleep(0.5 + random.random())
+            return
+        if status == 503 and draining:
+            counts["turned away"] += 1
             return
         if status != 200:
             return complain(f"question {number}: status {status}: {await reader.read(500)}")
@@ -164,7 +184,7 @@ async def one():
 async def stream(end):
     while time.monotonic() < end:
         try:
-            await one()
+            await one(random.random())
         except (OSError, asyncio.IncompleteReadError) as error:
             complain(f"connection: {error!r}")
             await asyncio.sleep(0.2)
@@ -201,6 +221,30 @@ async def at_rest():
     complain(f"at rest there are still {left[0]} running, {left[1]} waiting, {left[2]} of the KV cache")
 
 
+async def last():
+    try:
+        await one(0.5)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        if not draining:
+            complain(f"connection: {error!r}")
+        counts["turned away"] += 1
+
+
+async def drain():
+    """SIGTERM when a third of the streams has begun; what has begun must end as it should."""
+    global draining
+    whole, begun = counts["whole"], len(waits)
+    tasks = [asyncio.create_task(last()) for _ in range(args.streams)]
+    while len(waits) < begun + args.streams // 3 and not all(t.done() for t in tasks):
+        await asyncio.sleep(0.001)
+    draining = True
+    os.kill(args.pid, signal.SIGTERM)
+    await asyncio.gather(*tasks)
+    print(f"after SIGTERM: {counts['whole'] - whole} of {args.streams} answers whole, {counts['turned away']} turned away")
+    if counts["whole"] - whole < len(waits) - begun:
+        complain(f"{len(waits) - begun} answers had begun at the end")
+
+
 async def main():
     end = time.monotonic() + args.seconds
     history = []
@@ -209,6 +253,8 @@ async def main():
     warm = [rss for t, rss in history if t < args.seconds * 0.3]
     if args.pid and warm and history[-1][1] > max(warm) * (1 + args.growth / 100):
         complain(f"memory grew from {max(warm):.0f} MB to {history[-1][1]:.0f} MB")
+    if args.drain:
+        await drain()
     waits.sort()
     if waits:
         print(f"first piece: median {waits[len(waits) // 2]:.2f} s, longest {waits[-1]:.2f} s")

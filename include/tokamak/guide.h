@@ -11,12 +11,13 @@ class Guide;  // compiled; shared by requests
 
 struct GuideSpec {
   enum class Kind {
-    json_object,  // any JSON object
-    json_schema,  // text: the schema
-    regex,        // text: a pattern that the whole output matches
-    grammar,      // text: rules, from `root` on
-    choice,       // one of `choices`
-    calls,        // `begin`, then one to max_calls of `calls`, then `end`
+    json_object,     // any JSON object
+    json_schema,     // text: the schema
+    regex,           // text: a pattern that the whole output matches
+    grammar,         // text: rules, from `root` on
+    choice,          // one of `choices`
+    calls,           // `begin`, then one to max_calls of `calls`, then `end`
+    structural_tag,  // text: JSON that says where tags may stand in free text
   };
   // One of a tool's calls: `begin`, JSON of the schema `arguments`, `end`.
   struct Call {

@@ -8,6 +8,7 @@
 #include "guide/ebnf.h"
 #include "guide/json_schema.h"
 #include "guide/regex.h"
+#include "guide/structural_tag.h"
 
 namespace tokamak::guide {
 namespace {
@@ -58,6 +59,9 @@ Rules rules_of(const GuideSpec& spec) {
       break;
     case GuideSpec::Kind::calls:
       e = calls_of(spec, rules, json);
+      break;
+    case GuideSpec::Kind::structural_tag:
+      e = structural_tag(rules, json, parse_ordered_json(spec.text, "structural_tag"));
       break;
     case GuideSpec::Kind::grammar:
       break;

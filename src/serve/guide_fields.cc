@@ -50,8 +50,11 @@ void read_format(const OrderedJson& format, std::vector<Wanted>& out) {
   const std::string kind = type ? text_of(*type, field + ".type") : "";
   if (kind == "text") return;
   if (kind == "json_object") return out.push_back({field, {.kind = Kind::json_object}});
+  if (kind == "structural_tag")
+    return out.push_back({field, {.kind = Kind::structural_tag, .text = format.dump()}});
   if (kind != "json_schema")
-    wrong(field + ".type", type ? *type : OrderedJson(), "text, json_object or json_schema");
+    wrong(field + ".type", type ? *type : OrderedJson(),
+          "text, json_object, json_schema or structural_tag");
   const OrderedJson* named = find(format, "json_schema");
   if (!named || !named->is_object())
     wrong(field + ".json_schema", named ? *named : OrderedJson(), "an object");
@@ -84,12 +87,15 @@ void read_guided(const OrderedJson& object, const std::string& prefix, std::vect
 void read_structured(const OrderedJson& s, std::vector<Wanted>& out) {
   const std::string field = "structured_outputs";
   if (!s.is_object()) wrong(field, s, "an object");
-  for (const char* name : {"structural_tag", "whitespace_pattern"})
-    if (find(s, name))
-      throw ApiError(400, fmt::format("{}.{} is not supported by this server", field, name),
-                     fmt::format("{}.{}", field, name), "unsupported_parameter");
+  if (find(s, "whitespace_pattern"))
+    throw ApiError(400, field + ".whitespace_pattern is not supported by this server",
+                   field + ".whitespace_pattern", "unsupported_parameter");
   const size_t before = out.size();
   read_guided(s, field + ".", out);
+  if (const OrderedJson* tag = find(s, "structural_tag"))
+    out.push_back({field + ".structural_tag",
+                   {.kind = Kind::structural_tag,
+                    .text = tag->is_string() ? tag->get<std::string>() : tag->dump()}});
   const OrderedJson* object = find(s, "json_object");
   if (object && *object == true)
     out.push_back({field + ".json_object", {.kind = Kind::json_object}});

@@ -168,7 +168,9 @@ std::shared_ptr<const Guide> read_guided(const Fields& f, const EngineRoom& room
     return make_guide({.kind = Kind::json_schema, .text = text}, room, field);
   if (type == "regex") return make_guide({.kind = Kind::regex, .text = text}, room, field);
   if (type == "ebnf_grammar") return make_guide({.kind = Kind::grammar, .text = text}, room, field);
-  f.wrong("guided_decoding_guide_type", "json, json_schema, regex or ebnf_grammar");
+  if (type == "structural_tag")
+    return make_guide({.kind = Kind::structural_tag, .text = text}, room, field);
+  f.wrong("guided_decoding_guide_type", "json, json_schema, regex, ebnf_grammar or structural_tag");
 }
 
 }  // namespace

@@ -153,7 +153,7 @@ std::string_view openapi_text() {
     "response_format": {"$ref": "#/components/schemas/ResponseFormat"},
     "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20, "description": "Together with logprobs"}}},
   "ResponseFormat": {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["text", "json_object"]}},
-    "description": "Also {type: json_schema, json_schema: {schema}}; vLLM's guided_json, guided_regex, guided_grammar, guided_choice and structured_outputs"},
+    "description": "Also {type: json_schema, json_schema: {schema}}, {type: structural_tag, structures: [{begin, schema, end}], triggers} or {type: structural_tag, format}; vLLM's guided_json, guided_regex, guided_grammar, guided_choice and structured_outputs"},
   "Tool": {"type": "object", "required": ["type", "function"], "properties": {"type": {"const": "function"}, "function": {"type": "object", "required": ["name"], "properties": {
     "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"}, "description": {"type": "string"}, "parameters": {"type": "object", "description": "A JSON schema"}}}}},
   "EmbeddingRequest": {"type": "object", "required": ["input"], "properties": {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <regex>
+
 #include "serve/tiny_server.h"
 
 namespace tokamak::serve {
@@ -81,6 +83,38 @@ TEST_F(GuidedTest, GuidedFieldsOfVllm) {
             "[1,2]");
 }
 
+// Every "e" that the model says begins a tag.
+TEST_F(GuidedTest, StructuralTagsHold) {
+  const std::string tag =
+      R"({"begin":"e[","content":{"type":"json_schema","json_schema":{"type":"integer","minimum":0,"maximum":99}},"end":"]"})";
+  const std::string once =
+      R"({"type":"structural_tag","format":{"type":"triggered_tags","triggers":["e"],"tags":[)" +
+      tag + R"(],"at_least_one":true,"stop_after_first":true}})";
+  for (const char* seed : {"1", "2", "3"}) {
+    const Json a = ok("/v1/chat/completions", chat(R"(,"n":2,"response_format":)" + once));
+    for (const Json& c : a["choices"]) {
+      EXPECT_EQ(c["finish_reason"], "stop") << seed;
+      EXPECT_TRUE(std::regex_match(c["message"]["content"].get<std::string>(),
+                                   std::regex(R"([^e]*e\[ ?\s*[0-9]{1,2}\s*\])")))
+          << c;
+    }
+  }
+  const std::string often =
+      R"({"type":"structural_tag","triggers":["e"],"structures":[{"begin":"e[","schema":{"enum":[7]},"end":"]"}]})";
+  const std::string head = R"({"prompt":"go","max_tokens":300,"seed":3,)";
+  for (const std::string& more :
+       {R"("response_format":)" + often,
+        R"("structured_outputs":{"structural_tag":)" + Json(often).dump() + "}"}) {
+    const auto text =
+        ok("/v1/completions", head + more + "}")["choices"][0]["text"].get<std::string>();
+    EXPECT_TRUE(std::regex_search(text, std::regex("e\\[\\s*7\\s*\\]"))) << text;
+    // The last tag may be cut by max_tokens.
+    EXPECT_TRUE(std::regex_match(
+        text, std::regex("([^e]*e\\[\\s*7\\s*\\])*[^e]*(e|e\\[\\s*|e\\[\\s*7\\s*)?")))
+        << text;
+  }
+}
+
 TEST_F(GuidedTest, WhatCannotBeIsSaid) {
   const auto error = [&](const std::string& more) {
     const TimedAnswer a = tiny_->post("/v1/chat/completions", chat(more));
@@ -92,6 +126,8 @@ TEST_F(GuidedTest, WhatCannotBeIsSaid) {
   EXPECT_THAT(error(R"(,"guided_regex":"a","guided_choice":["b"])"), HasSubstr("one form"));
   EXPECT_THAT(error(R"(,"guided_regex":"(a")"), HasSubstr("expected )"));
   EXPECT_THAT(error(R"(,"response_format":{"type":"yaml"})"), HasSubstr("response_format.type"));
+  EXPECT_THAT(error(R"(,"response_format":{"type":"structural_tag","triggers":["x"]})"),
+              HasSubstr("response_format: structural_tag: expected format"));
   EXPECT_THAT(error(R"(,"tool_choice":"required")"), HasSubstr("tool_choice"));
   EXPECT_THAT(error(R"(,"tools":[{"type":"function"}])"), HasSubstr("tools[0].function"));
 }
