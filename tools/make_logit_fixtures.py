@@ -64,6 +64,8 @@ def families():
         "granite": (hf.GraniteConfig, dict(embedding_multiplier=3.0, residual_multiplier=0.4,
                                            attention_multiplier=0.2, logits_scaling=2.0)),
         "smollm3": (hf.SmolLM3Config, dict(num_hidden_layers=4, no_rope_layers=[1, 1, 1, 0])),
+        "bloom": (hf.BloomConfig, dict(hidden_size=48, num_attention_heads=6, seq_length=128)),
+        "mpt": (hf.MptConfig, dict(hidden_size=48, num_attention_heads=6, max_seq_len=128)),
     }
 
 
@@ -73,7 +75,7 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if "norm" in name:
+            if "norm" in name or "ln_f" in name:
                 centre = 0.0 if "gemma" in type(model).__name__.lower() else 1.0
                 p.copy_(centre + 0.2 * noise)
             else:
@@ -115,8 +117,10 @@ def internlm2_from_llama(source, target):
     shutil.copy(source / "reference.safetensors", target / "reference.safetensors")
 
 
-def make_families(out):
+def make_families(out, only):
     for index, (name, (config_class, more)) in enumerate(families().items()):
+        if only and name not in only:
+            continue
         config = config_class(**{**BASE, **more})
         config._attn_implementation = "eager"
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
@@ -136,7 +140,8 @@ def make_families(out):
             (folder / extra).unlink(missing_ok=True)
         print(f"{name:22} {sum(f.stat().st_size for f in folder.iterdir()):8} bytes, "
               f"logits std {fixture['logits1'].std():.2f}")
-    internlm2_from_llama(out / "llama", out / "internlm2")
+    if not only:
+        internlm2_from_llama(out / "llama", out / "internlm2")
 
 
 def make_gguf(path, out):
@@ -171,13 +176,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = parser.add_subparsers(dest="mode", required=True)
     sub.add_parser("families").add_argument("--out", type=pathlib.Path, default=ROOT / "tests/data/models")
+    sub.choices["families"].add_argument("--only", nargs="*", default=[])
     gguf = sub.add_parser("gguf")
     gguf.add_argument("file")
     gguf.add_argument("out", type=pathlib.Path)
     args = parser.parse_args()
     torch.manual_seed(SEED)
     if args.mode == "families":
-        make_families(args.out)
+        make_families(args.out, args.only)
     else:
         make_gguf(args.file, args.out)
 

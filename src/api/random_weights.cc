@@ -14,7 +14,9 @@ std::vector<int64_t> shape_of(const ModelConfig& c, std::string_view name) {
   const auto is = [&](std::string_view end) { return name.ends_with(end); };
   if (is("vocab_embedding.weight") || is("lm_head.weight")) return {c.vocab_size, c.hidden_size};
   if (is("q_layernorm.weight") || is("k_layernorm.weight")) return {c.head_size};
-  if (is("layernorm.weight") || is("ln_f.weight")) return {c.hidden_size};
+  if (is("layernorm.weight") || is("ln_f.weight") || is("ln_embed.weight")) return {c.hidden_size};
+  if (c.norm_bias && (is("layernorm.bias") || is("ln_f.bias") || is("ln_embed.bias")))
+    return {c.hidden_size};
   if (is("attention.qkv.weight")) return {q + 2 * kv, c.hidden_size};
   if (is("attention.qkv.bias")) return {q + 2 * kv};
   if (is("attention.dense.weight")) return {c.hidden_size, q};

@@ -128,8 +128,8 @@ class WeightLayout {
                       std::byte* dst) const = 0;
 };
 
-// Weights that lie in host memory (of allocate_shared()) and are brought to the device for a launch:
-// `to` is theirs until it has ended, then others' of the same step or the next.
+// Weights that lie in host memory (of allocate_shared()) and are brought to the device for a
+// launch: `to` is theirs until it has ended, then others' of the same step or the next.
 struct WeightCopy {
   std::byte* to = nullptr;
   const std::byte* from = nullptr;

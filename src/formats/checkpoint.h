@@ -8,6 +8,7 @@
 //   transformer.layers.{i}.post_layernorm.weight           [hidden]   (the norm before the MLP)
 //   transformer.layers.{i}.{post_attention,post_feedforward}_layernorm.weight (sandwich norms)
 //   transformer.layers.{i}.mlp.{fc,gate,proj}.{weight,bias} fc = HF gate_proj, gate = up_proj
+//   transformer.layers.{i}.….bias, transformer.ln_embed.{weight,bias}: of models with layer norms
 //   transformer.ln_f.weight, lm_head.weight (absent when tied)
 // Linear weights are (out, in). Norm weights are float32 with Gemma's +1 already added. Tensors in
 // GGUF blocks are stored as raw U8 rows; the file's metadata records format and logical shape.

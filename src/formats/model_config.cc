@@ -94,7 +94,7 @@ void check_one_of(const std::string& source, const char* field, const std::strin
 void validate_rope(const ModelConfig& c, const std::string& source) {
   const RopeScalingConfig& r = c.rotary_scaling;
   check_one_of(source, "position_embedding_type", c.position_embedding_type,
-               {"rope_gpt_neox", "rope_gptj", "none"});
+               {"rope_gpt_neox", "rope_gptj", "alibi", "none"});
   check_one_of(source, "the rope scaling type", r.kind,
                {"none", "linear", "dynamic", "llama3", "yarn", "longrope"});
   check_positive(source, "rotary_base", c.rotary_base);
@@ -161,6 +161,9 @@ void ModelConfig::validate(const std::string& source) const {
     fail("'{}': num_attention_heads is {}, not a multiple of num_key_value_heads {}", source,
          num_attention_heads, num_key_value_heads);
   check_positive(source, "norm_epsilon", norm_epsilon);
+  check_one_of(source, "norm_type", norm_type, {"rms_norm", "layer_norm"});
+  if (norm_bias && norm_type != "layer_norm")
+    fail("'{}': norm_bias is true, norm_type is '{}'; expected layer_norm", source, norm_type);
   if (!hidden_act.starts_with("plugin:"))  // a user's op, looked for when the graph is made
     check_one_of(source, "hidden_act", hidden_act,
                  {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid"});
@@ -207,6 +210,10 @@ Json ModelConfig::to_json() const {
             {"attention_softcap", attention_softcap},
             {"sliding_window", sliding_window},
             {"layer_windows", layer_windows},
+            {"norm_type", norm_type},
+            {"norm_bias", norm_bias},
+            {"embedding_norm", embedding_norm},
+            {"gated_mlp", gated_mlp},
             {"sandwich_norms", sandwich_norms},
             {"embedding_scale", embedding_scale},
             {"residual_scale", residual_scale},
@@ -254,6 +261,10 @@ ModelConfig ModelConfig::from_json(const Json& json, const std::string& source) 
   c.attention_softcap = f.find_float("attention_softcap").value_or(0);
   c.sliding_window = f.find_int("sliding_window").value_or(0);
   c.layer_windows = f.ints("layer_windows");
+  c.norm_type = f.find_string("norm_type").value_or(c.norm_type);
+  c.norm_bias = f.find_bool("norm_bias").value_or(false);
+  c.embedding_norm = f.find_bool("embedding_norm").value_or(false);
+  c.gated_mlp = f.find_bool("gated_mlp").value_or(true);
   c.sandwich_norms = f.find_bool("sandwich_norms").value_or(false);
   c.embedding_scale = f.find_float("embedding_scale").value_or(1);
   c.residual_scale = f.find_float("residual_scale").value_or(1);

@@ -51,7 +51,7 @@ struct ModelConfig {
   double norm_epsilon = 1e-5;
   bool tie_word_embeddings = false;
 
-  // Position: rope_gpt_neox | rope_gptj | none
+  // Position: rope_gpt_neox | rope_gptj | alibi | none
   std::string position_embedding_type = "rope_gpt_neox";
   double rotary_base = 10000;
   double rotary_pct = 1;  // part of head_size that turns
@@ -69,6 +69,10 @@ struct ModelConfig {
       layer_windows;  // per layer window, 0 = full; empty: sliding_window everywhere
 
   // Structure
+  std::string norm_type = "rms_norm";  // rms_norm | layer_norm
+  bool norm_bias = false;
+  bool embedding_norm = false;  // BLOOM: a norm after the embedding
+  bool gated_mlp = true;        // else proj(activation(fc(x)))
   bool sandwich_norms = false;  // Gemma 2/3: norms also after attention and after the MLP
   double embedding_scale = 1;   // Gemma: sqrt(hidden_size); Granite
   double residual_scale = 1;    // Granite

@@ -31,8 +31,16 @@ void use_sandwich_norm_names(WeightNames& hf_names) {
   hf_names.after_mlp_norm = "post_feedforward_layernorm";
 }
 
+void rename_field(Json& text, const char* from, const char* to) {
+  const auto it = text.find(from);
+  if (it == text.end()) return;
+  const Json value = *it;
+  if (!text.contains(to)) text[to] = value;
+}
+
 ModelConfig model_config_from_hf(HfConfig config, const Family& family) {
   apply_defaults(config, family.hf_defaults);
+  if (family.prepare_hf) family.prepare_hf(config.text);
   ModelConfig c = read_common_config(config);
   c.model_type = family.key;
   if (family.from_hf) family.from_hf(config.fields(), c);

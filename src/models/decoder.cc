@@ -4,6 +4,7 @@
 
 #include "nn/attention.h"
 #include "nn/embedding.h"
+#include "nn/layer_norm.h"
 #include "nn/mlp.h"
 #include "nn/rms_norm.h"
 
@@ -53,7 +54,8 @@ nn::AttentionOptions attention_options(const ModelConfig& c, int64_t layer) {
   o.op.window = c.window(layer);
   o.op.qk_norm = c.qk_norm;
   o.op.qk_norm_eps = c.norm_epsilon;
-  o.op.has_rope = c.position_embedding_type != "none" && c.ropes(layer);
+  o.op.has_rope = c.position_embedding_type.starts_with("rope") && c.ropes(layer);
+  o.op.alibi = c.position_embedding_type == "alibi";
   if (o.op.has_rope) o.op.rope = rope_attrs(c, layer);
   return o;
 }
@@ -75,14 +77,17 @@ class Decoder {
     const nn::Embedding embedding(b_, "transformer.vocab_embedding", c_.vocab_size, c_.hidden_size,
                                   c_.embedding_scale, stream_);
     Tensor x = embedding(token_ids);
+    if (c_.embedding_norm) x = norm("transformer.ln_embed", x);
     for (int64_t i = 0; i < c_.num_hidden_layers; ++i) x = layer(i, x, positions);
-    const Tensor hidden = gather_rows(cast(norm("transformer.ln_f")(x), activation_));
+    const Tensor hidden = gather_rows(cast(norm("transformer.ln_f", x), activation_));
     return {hidden, logits(hidden, embedding.table())};
   }
 
  private:
-  nn::RmsNorm norm(const std::string& name) const {
-    return nn::RmsNorm(b_, name, c_.hidden_size, c_.norm_epsilon);
+  Tensor norm(const std::string& name, Tensor x) const {
+    if (c_.norm_type == "layer_norm")
+      return nn::LayerNorm(b_, name, c_.hidden_size, c_.norm_epsilon)(x);
+    return nn::RmsNorm(b_, name, c_.hidden_size, c_.norm_epsilon)(x);
   }
 
   // "silu", or "plugin:NAME": an op of two operands.
@@ -97,19 +102,23 @@ class Decoder {
     };
   }
 
+  Tensor mlp(const std::string& name, Tensor x) const {
+    const int64_t hidden = c_.hidden_size, wide = c_.intermediate_size;
+    if (c_.gated_mlp) return nn::GatedMlp(b_, name, hidden, wide, gate(), c_.mlp_bias)(x);
+    return nn::Mlp(b_, name, hidden, wide, parse_activation(c_.hidden_act), c_.mlp_bias)(x);
+  }
+
   Tensor layer(int64_t i, Tensor x, Tensor positions) const {
     const std::string name = fmt::format("transformer.layers.{}", i);
     const Builder::Scope scope(b_, name);
     const nn::Attention attention(b_, name + ".attention", attention_options(c_, i));
-    const nn::GatedMlp mlp(b_, name + ".mlp", c_.hidden_size, c_.intermediate_size, gate(),
-                           c_.mlp_bias);
 
-    Tensor h = attention(cast(norm(name + ".input_layernorm")(x), activation_), positions);
-    if (c_.sandwich_norms) h = norm(name + ".post_attention_layernorm")(h);
+    Tensor h = attention(cast(norm(name + ".input_layernorm", x), activation_), positions);
+    if (c_.sandwich_norms) h = norm(name + ".post_attention_layernorm", h);
     x = x + cast(scaled(h, c_.residual_scale), stream_);
 
-    h = mlp(cast(norm(name + ".post_layernorm")(x), activation_));
-    if (c_.sandwich_norms) h = norm(name + ".post_feedforward_layernorm")(h);
+    h = mlp(name + ".mlp", cast(norm(name + ".post_layernorm", x), activation_));
+    if (c_.sandwich_norms) h = norm(name + ".post_feedforward_layernorm", h);
     return x + cast(scaled(h, c_.residual_scale), stream_);
   }
 

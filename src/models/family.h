@@ -38,6 +38,8 @@ struct Family {
   std::vector<std::string> gguf_architectures;  // general.architecture; may be empty
   const char* hf_defaults;                      // JSON: what transformers assumes for absent fields
   WeightNames hf_names, gguf_names;
+  // Gives fields the names that the shared reader knows. May be null.
+  void (*prepare_hf)(Json& text) = nullptr;
   // What the shared readers cannot know. May be null.
   void (*from_hf)(const JsonFields& fields, ModelConfig& config) = nullptr;
   void (*from_gguf)(const GgufModel& model, ModelConfig& config) = nullptr;
@@ -60,6 +62,9 @@ void read_qwen_windows(const JsonFields& fields, ModelConfig& config);
 // Gemma 2 and 3: norms that hold weight - 1, before and after attention and MLP.
 void use_sandwich_norm_names(WeightNames& hf_names);
 
+// A field's other name, where the common one is absent.
+void rename_field(Json& text, const char* from, const char* to);
+
 // One function per family file.
 Family llama_family();
 Family smollm3_family();
@@ -72,5 +77,7 @@ Family gemma_family();
 Family gemma2_family();
 Family gemma3_family();
 Family granite_family();
+Family bloom_family();
+Family mpt_family();
 
 }  // namespace tokamak

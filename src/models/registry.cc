@@ -8,9 +8,9 @@ namespace {
 
 const std::vector<Family>& registry() {
   static const std::vector<Family> list = {
-      llama_family(),  smollm3_family(),   mistral_family(), qwen2_family(),
-      qwen3_family(),  internlm2_family(), phi3_family(),    gemma_family(),
-      gemma2_family(), gemma3_family(),    granite_family(),
+      llama_family(),     smollm3_family(), mistral_family(), qwen2_family(),  qwen3_family(),
+      internlm2_family(), phi3_family(),    gemma_family(),   gemma2_family(), gemma3_family(),
+      granite_family(),   bloom_family(),   mpt_family(),
   };
   return list;
 }

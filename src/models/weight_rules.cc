@@ -16,6 +16,11 @@ class Rules {
     WeightRule r{target + ".weight", prefix_ + source + ".weight", size, 0, size};
     r.add = n_.norm_add;
     r.is_norm = true;
+    out_.push_back(r);
+    if (!c_.norm_bias) return;
+    r.target = target + ".bias";
+    r.source = prefix_ + source + ".bias";
+    r.add = 0;
     out_.push_back(std::move(r));
   }
 
@@ -92,7 +97,9 @@ void Rules::attention(const std::string& target, const std::string& layer) {
 
 void Rules::mlp(const std::string& target, const std::string& layer) {
   const int64_t in = c_.hidden_size, wide = c_.intermediate_size;
-  if (n_.gate_up.empty()) {
+  if (!c_.gated_mlp) {
+    linear(target + ".fc", layer + n_.gate, wide, in, c_.mlp_bias, Shard::rows);
+  } else if (n_.gate_up.empty()) {
     linear(target + ".fc", layer + n_.gate, wide, in, c_.mlp_bias, Shard::rows);
     linear(target + ".gate", layer + n_.up, wide, in, c_.mlp_bias, Shard::rows);
   } else {
@@ -148,6 +155,8 @@ std::vector<WeightRule> weight_rules(const WeightNames& names, const ModelConfig
   Rules rules(names, config, prefix);
   rules.linear("transformer.vocab_embedding", names.embedding, config.vocab_size,
                config.hidden_size, false, Shard::vocabulary);
+  if (config.embedding_norm)
+    rules.norm("transformer.ln_embed", names.embedding_norm, config.hidden_size);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) rules.layer(i);
   rules.norm("transformer.ln_f", names.final_norm, config.hidden_size);
   std::vector<WeightRule> out = rules.take();

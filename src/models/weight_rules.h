@@ -44,6 +44,7 @@ struct WeightNames {
                                        ""};
   std::string layer = "layers.{}.";
   std::string embedding = "embed_tokens", final_norm = "norm";
+  std::string embedding_norm;                                              // after the embedding
   std::vector<std::string> heads = {"lm_head", "language_model.lm_head"};  // with no prefix
   std::string q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj";
   std::string qkv;  // with fused_qkv
@@ -53,6 +54,7 @@ struct WeightNames {
   std::string input_norm = "input_layernorm";
   std::string mlp_norm = "post_attention_layernorm";  // before the MLP
   std::string after_attention_norm, after_mlp_norm;   // sandwich norms
+  // A plain MLP has gate and down.
   std::string gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
   std::string gate_up;     // gate rows, then up rows, in one tensor
   float norm_add = 0;      // what the model adds to its norm weights

@@ -1,4 +1,5 @@
 // Gated MLP: proj(activation(fc(x)) * gate(x)), or another gate. Weights: prefix.{fc,gate,proj}.
+// Plain: proj(activation(fc(x))). Weights: prefix.{fc,proj}.
 #pragma once
 #include "nn/linear.h"
 
@@ -30,6 +31,26 @@ class GatedMlp {
   std::string prefix_;
   Linear fc_, gate_, proj_;
   Gate gate_op_;
+};
+
+class Mlp {
+ public:
+  Mlp(Builder& b, const std::string& prefix, int64_t hidden, int64_t intermediate,
+      Activation activation, bool bias)
+      : prefix_(prefix),
+        fc_(b, prefix + ".fc", hidden, intermediate, bias),
+        proj_(b, prefix + ".proj", intermediate, hidden, bias),
+        activation_(activation) {}
+
+  Tensor operator()(Tensor x) const {
+    const Builder::Scope scope(*x.builder, Builder::Absolute{prefix_});
+    return proj_(activate(fc_(x), activation_));
+  }
+
+ private:
+  std::string prefix_;
+  Linear fc_, proj_;
+  Activation activation_;
 };
 
 }  // namespace tokamak::nn

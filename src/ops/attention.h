@@ -4,7 +4,8 @@
 // then, if qk_norm, q_weight [head_dim] and k_weight [head_dim] (RMS norm per head, before rope).
 // With has_rope, q and k are turned here (ops/rope.h), so that k enters the cache turned.
 // Output [tokens, heads * head_dim]. softmax((q·k) * scale, capped by softcap if > 0); with window
-// w > 0 a query at position p sees keys p-w+1 … p. Source: arXiv 1706.03762, GQA 2305.13245.
+// w > 0 a query at position p sees keys p-w+1 … p. With alibi, a score gets alibi_slope(head) *
+// (j - p) for the key of place j. Source: arXiv 1706.03762, GQA 2305.13245, ALiBi 2108.12409.
 #pragma once
 #include "ops/rope.h"
 
@@ -20,10 +21,16 @@ struct AttentionAttrs {
   double qk_norm_eps = 1e-6;
   bool has_rope = false;
   RopeAttrs rope;
+  bool alibi = false;
   bool deterministic = false;  // as in ops/linear.h
 
   static AttentionAttrs from(const Attrs& a);
   Attrs to_attrs() const;
 };
+
+// Of the paper: a geometric row for the largest power of two of heads, n, which begins with its own
+// factor, 2^(-8 / n); the heads beyond have every other one of the row for 2 n.
+int64_t alibi_row(int64_t heads);  // n
+double alibi_slope(int64_t head, int64_t heads);
 
 }  // namespace tokamak

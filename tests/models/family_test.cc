@@ -113,6 +113,29 @@ TEST(Family, RefusalsAreClear) {
   EXPECT_THAT(error_for("{}"), HasSubstr("architectures"));
 }
 
+// Their configs have names of their own, and sizes that follow from others.
+TEST(Family, BloomAndMptNamesAreTranslated) {
+  const ModelConfig bloom = read(R"({"architectures":["BloomForCausalLM"],"vocab_size":64,
+    "n_embed":96,"n_layer":3,"n_head":12,"seq_length":512,"layer_norm_epsilon":1e-6,
+    "num_key_value_heads":2})");
+  EXPECT_EQ(bloom.num_hidden_layers, 3);
+  EXPECT_EQ(bloom.num_key_value_heads, 12);
+  EXPECT_EQ(bloom.max_position_embeddings, 512);
+  EXPECT_EQ(bloom.norm_epsilon, 1e-6);
+  EXPECT_EQ(bloom.position_embedding_type, "alibi");
+  EXPECT_EQ(bloom.hidden_act, "gelu_tanh");
+  EXPECT_EQ(ModelConfig::from_json(bloom.to_json(), "x").to_json().dump(), bloom.to_json().dump());
+  const std::string mpt = R"({"architectures":["MPTForCausalLM"],"d_model":64,"n_heads":4,)";
+  const ModelConfig m = read(mpt + R"("n_layers":2,"expansion_ratio":3,
+    "attn_config":{"alibi":true,"clip_qkv":null,"softmax_scale":0.25}})");
+  EXPECT_EQ(m.intermediate_size, 192);
+  EXPECT_EQ(m.attention_scale, 0.25);
+  EXPECT_FALSE(m.norm_bias);
+  EXPECT_THAT(error_for(mpt + R"("attn_config":{"clip_qkv":6}})"), HasSubstr("clip_qkv"));
+  EXPECT_THAT(error_for(mpt + R"("attn_config":{"alibi":false}})"), HasSubstr("alibi is false"));
+  EXPECT_THAT(error_for(mpt + R"("d_model":"wide"})"), HasSubstr("hidden_size"));
+}
+
 TEST(Family, GgufRopeFactorsBecomeLongrope) {
   const TempDir dir;
   GgufBuilder b;

@@ -119,6 +119,15 @@ std::vector<OpSignature> attention_signatures() {
   a = {};
   a.heads = 20, a.kv_heads = 1, a.head_dim = 64;
   add(DType::f16, a);
+  a = {};
+  a.alibi = true;
+  a.heads = 8, a.kv_heads = 8, a.head_dim = 64;
+  add(DType::f16, a);
+  add(DType::f32, a);
+  a.heads = 6, a.kv_heads = 3, a.head_dim = 80, a.softcap = 2;
+  add(DType::f32, a);
+  a.heads = 14, a.kv_heads = 2, a.head_dim = 128, a.softcap = 0, a.window = 21;
+  add(DType::bf16, a);
   return all;
 }
 
@@ -143,6 +152,17 @@ struct Heads {
   }
 };
 
+// ALiBi as the paper's own code has it, power of two by power of two.
+double slope_of(int64_t head, int64_t heads) {
+  const double n = std::pow(2, std::floor(std::log2(static_cast<double>(heads))));
+  if (static_cast<double>(head) < n) {
+    const double start = std::pow(2, -std::pow(2, -(std::log2(n) - 3)));
+    return start * std::pow(start, static_cast<double>(head));
+  }
+  const double start = std::pow(2, -std::pow(2, -(std::log2(2 * n) - 3)));
+  return start * std::pow(start, 2 * (static_cast<double>(head) - n));
+}
+
 // Weighted values of keys first … last; sets the output and what its error is measured against.
 void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t t, int64_t last,
             HostTensor& y) {
@@ -151,6 +171,7 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
   const int64_t first = a.window > 0 ? std::max<int64_t>(0, last - a.window + 1) : 0;
   const int64_t kv_head = head / (a.heads / a.kv_heads);
   const DType dtype = h.step.shape.kv_dtype;
+  const double slope = slope_of(head, a.heads);
   std::vector<double> p;
   std::vector<std::vector<double>> values;
   double largest = -1e300, sum = 0, products = 0;  // products: the largest sum of |q k| * scale
@@ -167,6 +188,7 @@ void attend(const Heads& h, const HostKv& cache, int seq, int64_t head, int64_t 
     }
     products = std::max(products, product);
     if (a.softcap > 0) score = a.softcap * std::tanh(score / a.softcap);
+    if (a.alibi) score += slope * static_cast<double>(j - last);
     p.push_back(score);
     largest = std::max(largest, score);
   }

@@ -91,6 +91,7 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
   t.head_dim = a_.head_dim, t.ld = ld, t.heads = static_cast<int>(group());
   t.q = w.q, t.scores = w.scores;
   t.softcap = static_cast<float>(a_.softcap);
+  if (a_.alibi) t.slopes = slopes_.data() + item.kv_head * group();
   t.max = r.max, t.sum = r.sum, t.out = r.out;
   int count = find_runs(step, item, begin, tile_end(begin, end), tiles[0]);
   int which = 0;
@@ -99,6 +100,7 @@ void TunedAttention::decode(const LaunchArgs& args, const Scratch& w, const Atte
     t.keys = static_cast<int>(stop - key);
     t.runs = tiles[which];
     t.run_count = count;
+    t.distance = static_cast<float>(key - (step.context_len[item.sequence] - 1));
     KeyRun* ahead = tiles[1 - which];
     count = 0;
     if (stop < end) {

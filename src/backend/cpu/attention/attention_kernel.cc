@@ -21,6 +21,8 @@ TunedAttention::TunedAttention(const OpSignature& s, const AttentionKernels& ker
       q_norm_dtype_(a_.qk_norm ? s.inputs[4].dtype : DType::f32),
       k_norm_dtype_(a_.qk_norm ? s.inputs[5].dtype : DType::f32) {
   if (a_.has_rope) tables_.emplace(a_.rope);
+  for (int64_t h = 0; a_.alibi && h < a_.heads; ++h)
+    slopes_.push_back(static_cast<float>(alibi_slope(h, a_.heads)));
 }
 
 size_t TunedAttention::workspace_bytes(const AttentionAttrs& a, const AttentionKernels& kernels,

@@ -1,6 +1,7 @@
 // One attention op bound to the kernels of an ISA level.
 #pragma once
 #include <optional>
+#include <vector>
 
 #include "backend/cpu/attention/attention_work.h"
 #include "backend/cpu/cpu_exec.h"
@@ -51,6 +52,7 @@ class TunedAttention final : public Kernel {
   // attention_prefill.cc
   void prefill(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
   void load_queries(const LaunchArgs& args, const Scratch& w, const AttentionItem& item) const;
+  void fill_slopes(const Scratch& w, int64_t kv_head, int64_t rows, float unit) const;
   void load_keys(const StepContext& step, const Scratch& w, int32_t sequence, int64_t kv_head,
                  int64_t begin, int64_t end) const;
   void float_chunk(const StepContext& step, const Scratch& w, const AttentionItem& item,
@@ -87,6 +89,7 @@ class TunedAttention final : public Kernel {
   const int workers_;
   const DType q_norm_dtype_, k_norm_dtype_;
   std::optional<RopeTables> tables_;
+  std::vector<float> slopes_;  // of ALiBi, per head
 };
 
 }  // namespace tokamak

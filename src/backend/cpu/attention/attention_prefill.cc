@@ -85,6 +85,13 @@ void TunedAttention::take_queries(const LaunchArgs& args, const Scratch& w,
   std::fill(q + (rows - whole) * width, q + 32 * width, uint16_t{0});
 }
 
+// Of ALiBi, in `unit`; rows past the last are nobody's.
+void TunedAttention::fill_slopes(const Scratch& w, int64_t kv_head, int64_t rows,
+                                 float unit) const {
+  for (int64_t r = 0; r < (rows + 31) / 32 * 32; ++r)
+    w.slopes[r] = r < rows ? unit * slopes_[kv_head * group() + r % group()] : 0;
+}
+
 // A float32 cache asks for float32 arithmetic.
 void TunedAttention::prefill(const LaunchArgs& args, const Scratch& w,
                              const AttentionItem& item) const {
@@ -101,6 +108,7 @@ void TunedAttention::prefill(const LaunchArgs& args, const Scratch& w,
   const int64_t all = (rows + 15) / 16 * 16;
   for (int64_t r = 0; r < all; ++r)
     w.places[r] = static_cast<float>(past + item.query_begin + std::min(r, rows - 1) / group());
+  if (a_.alibi) fill_slopes(w, item.kv_head, rows, pairs ? kPairUnit : 1);
   std::fill(w.max, w.max + all, kMaskedScore);
   std::fill(w.sum, w.sum + all * (pairs ? 16 : 1), 0.0f);
   std::fill(w.out, w.out + all * ld, 0.0f);
@@ -133,6 +141,7 @@ void TunedAttention::float_chunk(const StepContext& step, const Scratch& w,
              static_cast<float>(a_.window), 1, t.mask, t.keys))
       continue;
     t.mask.places = w.places + r;
+    if (a_.alibi) t.slopes = w.slopes + r;
     t.q = w.q + r * ld, t.out = w.out + r * ld;
     t.max = w.max + r, t.sum = w.sum + r;
     kernels_.prefill(t);
@@ -180,6 +189,7 @@ void TunedAttention::pair_chunk(const LaunchArgs& args, const Scratch& w, const 
   for (int64_t r = 0; r < rows; r += 2 * kLanes) {
     t.vectors = rows - r > kLanes ? 2 : 1;
     t.q = rows - r < 2 * kLanes ? reinterpret_cast<const uint16_t*>(w.q) : q + r * width;
+    if (a_.alibi) t.slopes = w.slopes + r;
     t.start = w.start + r, t.sum = w.sum + r * 16, t.out = w.out + r / kLanes * vector;
     for (int64_t key = begin; key < end; key += kPairTile) {
       if (!see(range_of(w.places, r, 2 * kLanes, rows), static_cast<float>(key), kPairTile,

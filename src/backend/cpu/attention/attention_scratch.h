@@ -26,6 +26,7 @@ struct TunedAttention::Scratch {
   float *q, *out;             // [rows][ld]; packed
   float* scores;              // of one tile
   float *max, *sum, *places;  // [rows]
+  float* slopes;              // [rows], where there are any
   float *cos, *sin, *q_norm, *k_norm;
   float* heads;  // [kLanes][ld]
   uint16_t *pair_k, *pair_v, *weights;
@@ -46,6 +47,7 @@ struct TunedAttention::Scratch {
     q = take(rows * ld), out = take(rows * ld);
     scores = take(std::max<int64_t>(2 * tile * kLanes, group * kScoreRow));
     max = take(rows), sum = take(rows * (pairs ? 16 : 1)), places = take(rows);
+    slopes = take(a.alibi ? rows : 0);
     cos = take(kMaxHeadDim), sin = take(kMaxHeadDim);
     q_norm = take(kMaxHeadDim), k_norm = take(kMaxHeadDim);
     heads = take(kLanes * ld);

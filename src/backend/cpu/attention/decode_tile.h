@@ -116,6 +116,12 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
 // Scores of one head become weights; its output so far shrinks to the new maximum.
 TOKAMAK_INLINE void decode_softmax(const DecodeTile& t, int head) {
   float* scores = t.scores + head * kScoreRow;
+  if (t.slopes != nullptr)
+    for (int j = 0; j < t.keys; j += 16) {
+      const F16x s =
+          biased(simd::load(scores + j), t.slopes[head], t.distance + static_cast<float>(j));
+      simd::store(scores + j, s);
+    }
   simd::store(scores + t.keys, simd::set1(kMaskedScore));
   F16x top = simd::set1(t.max[head]);
   for (int j = 0; j < t.keys; j += 16) top = simd::max(simd::load(scores + j), top);

@@ -38,6 +38,22 @@ TOKAMAK_INLINE void mask_scores(const TileMask& m, const float* places, int keys
   }
 }
 
+// ALiBi: a row's slope times the distance from its place to each key's, below zero.
+TOKAMAK_INLINE void bias_scores(const TileMask& m, const float* slopes, int keys, float* scores) {
+  const F16x slope = simd::load(slopes), place = simd::load(m.places);
+  for (int j = 0; j < keys; ++j) {
+    const F16x key = simd::set1(m.key + static_cast<float>(j));
+    const F16x s = simd::load(scores + j * 16);
+    simd::store(scores + j * 16, simd::fma(slope, simd::sub(key, place), s));
+  }
+}
+
+// Sixteen consecutive keys of one row: `distance` to the first.
+TOKAMAK_INLINE F16x biased(F16x s, float slope, float distance) {
+  alignas(64) constexpr float kCount[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return simd::fma(simd::set1(slope), simd::add(simd::load(kCount), simd::set1(distance)), s);
+}
+
 // Sixteen rows of sixteen 32-bit lanes, in place.
 #if defined(__AVX512F__)
 TOKAMAK_INLINE void transpose_lanes(__m512i (&r)[16]) {

@@ -201,6 +201,20 @@ TOKAMAK_INLINE void cap_scores(const PairTile& t, float* scores) {
     }
 }
 
+// The distance from a row's place to the first key of a block.
+TOKAMAK_INLINE float distance_to(const PairTile& t, int block, int row) {
+  return t.mask.key + static_cast<float>(kBlock * block) - t.mask.places[row];
+}
+
+TOKAMAK_INLINE void bias_block(const PairTile& t, int block, float* scores) {
+  for (int r = 0; r < t.vectors * 16; ++r)
+    for (int j = 0; j < kBlock; j += 16) {
+      float* s = scores + r * kBlock + j;
+      simd::store(
+          s, biased(simd::load(s), t.slopes[r], distance_to(t, block, r) + static_cast<float>(j)));
+    }
+}
+
 // A row's scores of a block become weights, and their sum goes on from `before` to t.fresh.
 template <bool kMasked>
 TOKAMAK_INLINE void row_weights(const PairTile& t, int block, int r, const float* scores,
@@ -241,6 +255,7 @@ TOKAMAK_INLINE void tile_weights(const PairTile& t) {
     float* scores = t.scores + b % 2 * 32 * kBlock;
     if (b + 1 < t.keys / kBlock) block_scores<V>(t, b + 1, t.scores + (b + 1) % 2 * 32 * kBlock);
     if (t.softcap > 0) cap_scores(t, scores);
+    if (t.slopes != nullptr) bias_block(t, b, scores);
     if (must_mask(t, b))
       block_weights<V, true>(t, b, scores);
     else
@@ -264,6 +279,8 @@ __attribute__((noinline)) void move_offsets(const PairTile& t) {
       F16x s[2] = {simd::load(t.scores + r * kBlock), simd::load(t.scores + r * kBlock + 16)};
       for (int i = 0; i < 2; ++i) {
         if (t.softcap > 0) s[i] = capped(s[i], t.softcap);
+        if (t.slopes != nullptr)
+          s[i] = biased(s[i], t.slopes[r], distance_to(t, b, r) + static_cast<float>(16 * i));
         const auto part = static_cast<__mmask16>(seen >> (16 * i));
         if (part == 0) continue;
         const float most = _mm512_mask_reduce_max_ps(part, s[i].v);

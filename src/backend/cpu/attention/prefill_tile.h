@@ -27,6 +27,7 @@ TOKAMAK_INLINE F16x prefill_softmax(const PrefillTile& t) {
   if (t.softcap > 0)
     for (int j = 0; j < t.keys; ++j)
       simd::store(t.scores + j * 16, soft_cap(simd::load(t.scores + j * 16), t.softcap));
+  if (t.slopes != nullptr) bias_scores(t.mask, t.slopes, t.keys, t.scores);
   if (t.mask.needed) mask_scores(t.mask, t.mask.places, t.keys, t.scores);
   const F16x before = simd::load(t.max);
   F16x top = before;

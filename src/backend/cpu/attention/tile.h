@@ -40,8 +40,9 @@ struct PrefillTile {
   const float* k = nullptr;  // [kKeyTile][ld]
   const float* v = nullptr;  // [kKeyTile][ld]
   int keys = 0;              // of the tile
-  TileMask mask;
+  TileMask mask;             // places and key are set in any case
   float softcap = 0;
+  const float* slopes = nullptr;         // [16], of ALiBi; null: none
   float* scores = nullptr;               // scratch [kKeyTile][16]
   float *max = nullptr, *sum = nullptr;  // [16]
   float* out = nullptr;                  // [16][ld], not yet divided by sum
@@ -58,12 +59,13 @@ struct PairTile {
   int keys = 0;                 // to look at, a multiple of 32; what lies past the sequence is zero
   TileMask mask;                // places: [vector * 16], rising
   float softcap = 0;            // in natural units
-  float* scores = nullptr;      // scratch [2][32 rows][32 keys]
-  uint16_t* weights = nullptr;  // scratch [kPairTile / 32][32 rows][32 keys]
-  float* fresh = nullptr;       // scratch [32 rows][16]
-  float* start = nullptr;       // [row]: what its scores are added to
-  float* sum = nullptr;         // [row][16 parts]
-  float* out = nullptr;         // [vector][2 * steps][16 rows][16], not yet divided by sum
+  const float* slopes = nullptr;  // [vector * 16], of ALiBi, in kPairUnit; null: none
+  float* scores = nullptr;        // scratch [2][32 rows][32 keys]
+  uint16_t* weights = nullptr;    // scratch [kPairTile / 32][32 rows][32 keys]
+  float* fresh = nullptr;         // scratch [32 rows][16]
+  float* start = nullptr;         // [row]: what its scores are added to
+  float* sum = nullptr;           // [row][16 parts]
+  float* out = nullptr;           // [vector][2 * steps][16 rows][16], not yet divided by sum
 };
 inline constexpr float kPairUnit = 128 * 1.44269504f;
 
@@ -110,6 +112,8 @@ struct DecodeTile {
   int run_count = 0;
   FetchPlan* ahead = nullptr;
   float softcap = 0;
+  const float* slopes = nullptr;         // [heads], of ALiBi; null: none
+  float distance = 0;                    // from the query's place to the first key's
   float* scores = nullptr;               // scratch [heads][kScoreRow]
   float *max = nullptr, *sum = nullptr;  // [heads]
   float* out = nullptr;                  // [heads][ld]

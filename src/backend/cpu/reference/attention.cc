@@ -99,6 +99,7 @@ class AttentionKernel final : public Kernel {
       for (int64_t i = 0; i < a_.head_dim; ++i) score += q[i] * row[i];
       score *= a_.scale;
       if (a_.softcap > 0) score = a_.softcap * std::tanh(score / a_.softcap);
+      if (a_.alibi) score += alibi_slope(head, a_.heads) * static_cast<double>(j - at);
       const double new_max = std::max(max, score);
       const double shrink = std::exp(max - new_max), p = std::exp(score - new_max);
       sum = sum * shrink + p;

@@ -45,6 +45,7 @@ cuda::AttentionArg BoundAttention::arg(const LaunchArgs& args) const {
   a.scale = static_cast<float>(a_.scale);
   a.softcap = static_cast<float>(a_.softcap);
   a.window = a_.window;
+  a.alibi = a_.alibi ? static_cast<int>(alibi_row(a_.heads)) : 0;
   a.qk_norm = a_.qk_norm;
   a.qk_eps = static_cast<float>(a_.qk_norm_eps);
   a.has_rope = a_.has_rope;

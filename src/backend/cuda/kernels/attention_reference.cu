@@ -1,4 +1,5 @@
 // rope and attention: a block of threads per token and head.
+#include "backend/cuda/kernels/alibi.cuh"
 #include "backend/cuda/kernels/any.cuh"
 #include "backend/cuda/kernels/rotate.cuh"
 
@@ -21,9 +22,8 @@ __global__ void rope_kernel(RowsArg x, const int32_t* positions, RopeArg r, Step
 }
 
 // A head of a row, normed and turned, into `out`; `scratch` is as large.
-__device__ void load_head(const AttentionArg& a, const RowsArg& x, const RowsArg& weight,
-                          int64_t t, int head, int64_t length, float* scratch, float* out,
-                          float* shared) {
+__device__ void load_head(const AttentionArg& a, const RowsArg& x, const RowsArg& weight, int64_t t,
+                          int head, int64_t length, float* scratch, float* out, float* shared) {
   float square = 0;
   for (int i = threadIdx.x; i < a.head_dim; i += blockDim.x) {
     scratch[i] = at(x, t, int64_t{head} * a.head_dim + i);
@@ -47,8 +47,7 @@ __device__ int64_t kv_row_bytes(const AttentionArg& a) {
 }
 __device__ uint8_t* cache_row(const AttentionArg& a, const StepArg& step, uint8_t* pool, int seq,
                               int kv_head, int64_t j) {
-  const int64_t block =
-      step.block_table[int64_t{seq} * step.block_table_stride + j / a.block_size];
+  const int64_t block = step.block_table[int64_t{seq} * step.block_table_stride + j / a.block_size];
   return pool +
          ((block * a.kv_heads + kv_head) * a.block_size + j % a.block_size) * kv_row_bytes(a);
 }
@@ -123,6 +122,7 @@ __global__ void attend_kernel(AttentionArg a, StepArg step) {
       for (int d = 16; d > 0; d /= 2) s += __shfl_xor_sync(0xffffffffu, s, d);
       s *= a.scale;
       if (a.softcap > 0) s = a.softcap * tanhf(s / a.softcap);
+      if (a.alibi > 0) s += alibi_slope(a.alibi, head) * static_cast<float>(begin + j - place);
       if (lane == 0) scores[j] = s;
     }
     __syncthreads();
@@ -163,8 +163,8 @@ void attention(const AttentionArg& a, const StepArg& step, cudaStream_t stream) 
   const size_t head = static_cast<size_t>(a.head_dim) * 4;
   append_kernel<<<dim3(tokens, static_cast<unsigned>(a.kv_heads)), kThreads, 2 * head, stream>>>(
       a, step);
-  attend_kernel<<<dim3(tokens, static_cast<unsigned>(a.heads)), kThreads, 3 * head, stream>>>(
-      a, step);
+  attend_kernel<<<dim3(tokens, static_cast<unsigned>(a.heads)), kThreads, 3 * head, stream>>>(a,
+                                                                                              step);
 }
 
 }  // namespace tokamak::cuda

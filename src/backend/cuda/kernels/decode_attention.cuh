@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 
+#include "backend/cuda/kernels/alibi.cuh"
 #include "backend/cuda/kernels/attention_parts.cuh"
 #include "backend/cuda/kernels/decode_attention.h"
 
@@ -462,6 +463,8 @@ class Decoder {
         for (int d = 4; d < 32; d *= 2) sum_[nt][i] += __shfl_xor_sync(0xffffffffu, sum_[nt][i], d);
   }
 
+  __device__ int head_of(int row) const { return kv_head_ * group_ + row % group_; }
+
   // Scores of keys j0 + g and + 8 for rows 2t and 2t + 1 to probabilities, as operands.
   __device__ void soften(const uint8_t* tile, int j0, float (&s)[NT][4], uint32_t (&p)[NT][2]) {
     const int g = lane_ / 4;
@@ -477,12 +480,16 @@ class Decoder {
     for (int nt = 0; nt < NT; ++nt) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
+        float slope = 0;
+        if (a_.alibi > 0)
+          slope = alibi_slope(a_.alibi, head_of(row_from_ + 8 * nt + lane_ % 4 * 2 + i));
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float& x = s[nt][i + 2 * h];
           const int j = j0 + g + 8 * h, last = last_[nt][i];
           x *= k_scale[h] * a_.scale;
           if (a_.softcap > 0) x = capped(x, a_.softcap);
+          if (a_.alibi > 0) x = fmaf(slope, static_cast<float>(j - last), x);
           const bool seen = j <= last && j < n_.length &&
                             (a_.window <= 0 || j > last - static_cast<int>(a_.window));
           x = seen ? x * kLog2E : -INFINITY;

@@ -14,7 +14,7 @@ bool decode_many_fits(const AttentionArg& a) {
   const bool turned =
       !a.has_rope || (a.rope.neox && a.rope.rotary_dim == a.head_dim && !a.rope.dynamic);
   return (a.head_dim == 64 || a.head_dim == 128) && turned && !a.qk_norm && a.window <= 0 &&
-         !(a.softcap > 0) && a.scale > 0 && a.block_size % kManyTile == 0 &&
+         !(a.softcap > 0) && a.alibi == 0 && a.scale > 0 && a.block_size % kManyTile == 0 &&
          std::has_single_bit(static_cast<unsigned>(a.block_size));
 }
 

@@ -7,8 +7,8 @@
 namespace tokamak::cuda {
 
 // Plain ones: heads of 64 or 128 that are turned whole, in halves and by tables, or not at all;
-// neither norms, window nor cap; 16-bit operands of one dtype, in rows that start at multiples of
-// 16 bytes; a cache of that dtype or f8e4m3 in blocks of a power of two.
+// neither norms, window, cap nor ALiBi; 16-bit operands of one dtype, in rows that start at
+// multiples of 16 bytes; a cache of that dtype or f8e4m3 in blocks of a power of two.
 bool decode_many_fits(const AttentionArg& a);
 void decode_many(const AttentionArg& a, const StepArg& step, cudaStream_t stream);
 

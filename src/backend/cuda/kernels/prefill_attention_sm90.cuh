@@ -5,6 +5,7 @@
 // so that only the first turns need masks (and the last ones with a window).
 #include <algorithm>
 
+#include "backend/cuda/kernels/alibi.cuh"
 #include "backend/cuda/kernels/attention_parts.cuh"
 #include "backend/cuda/kernels/attention_wgmma.cuh"
 #include "backend/cuda/kernels/decode_attention.h"
@@ -23,6 +24,7 @@ struct PrefillArg {
   StepArg step;
   const uint8_t *k_cache, *v_cache;
   int heads, kv_heads, head_dim, block_size, block_shift, window;  // block_shift: as DecodeSplit's
+  int alibi;                                                       // as AttentionArg's
   int tiles, together;            // of all sequences, at most; heads whose tiles go side by side
   float scale, softcap, v_scale;  // scale: with K's
 };
@@ -420,6 +422,15 @@ class Prefill {
       for (int i = 0; i < kKeys / 2; ++i) s[i] = capped(s[i] * a_.scale, a_.softcap);
       scale = kLog2E;
     }
+    if (a_.alibi > 0) {
+      const float slope = alibi_slope(a_.alibi, head_), unit = a_.softcap > 0 ? 1 : a_.scale;
+#pragma unroll
+      for (int i = 0; i < kKeys / 2; ++i) {
+        const int j = turn * kKeys + i / 4 * 8 + column + i % 2, p = base + row + i % 4 / 2 * 8;
+        s[i] = fmaf(slope, static_cast<float>(j - p), s[i] * unit);
+      }
+      scale = kLog2E;
+    }
     const int group_row = row & ~63;
     const bool all = (turn + 1) * kKeys - 1 <= base + group_row &&
                      (a_.window <= 0 || turn * kKeys > base + group_row + 63 - a_.window);
@@ -647,6 +658,7 @@ bool launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& qu
   p.window = static_cast<int>(a.window);
   p.scale = a.scale * (KV == Kv::f8 ? a.k_scale : 1);
   p.softcap = a.softcap;
+  p.alibi = a.alibi;
   p.v_scale = KV == Kv::f8 ? a.v_scale : 1;
   const auto kernel = prefill_kernel<HD, KV, kBoxes>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -89,6 +89,7 @@ struct AttentionArg {
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 0, softcap = 0;
   int64_t window = 0;
+  int alibi = 0;  // alibi_row(heads) of ops/attention.h; 0: none
   bool qk_norm = false, has_rope = false;
   float qk_eps = 0;
   RopeArg rope;
