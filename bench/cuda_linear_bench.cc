@@ -20,6 +20,7 @@ constexpr int kTokens[] = {1, 8, 16, 32, 64, 128, 2048};
 
 struct Options : CudaBenchOptions {
   bool all = false;
+  int64_t activation_bits = 16;
 };
 
 struct Case {
@@ -36,12 +37,13 @@ struct Case {
            text);
     weight = parse_dtype(kind);
   }
-  OpSignature signature(bool deterministic) const {
+  OpSignature signature(const Options& o) const {
     OpSignature s;
     LinearAttrs a;
+    a.activation_bits = o.activation_bits;
     s.op = matrices == 2 ? Op::linear_glu : Op::linear;
     if (matrices == 2) a.activation = Activation::silu;
-    a.deterministic = deterministic;
+    a.deterministic = o.deterministic;
     s.attrs = a.to_attrs();
     const DType x = weight == DType::bf16 ? DType::bf16 : DType::f16;
     s.inputs = {{x, {Symbol::tokens, Dim(k)}}};
@@ -98,7 +100,7 @@ void bench(const Options& o) {
           cases.push_back(fmt::format("{}:{}:{}", shape, weight, tokens));
   for (const std::string& text : cases) {
     const Case c(text);
-    const OpSignature s = c.signature(o.deterministic);
+    const OpSignature s = c.signature(o);
     const Tactic* chosen = select_tactic(*backend, s, c.tokens);
     const OpCost cost_of = cost(s, c.tokens, 1, 0);
     for (const Tactic* t : backend->tactics(s.op)) {
@@ -119,5 +121,8 @@ int main(int argc, char** argv) {
   add_cuda_bench_options(app, o, "MATRICESxOUTPUTSxINPUTS:WEIGHTS:TOKENS",
                          "By name; default: the one chosen without tuning");
   app.add_flag("--all", o.all, "Every tactic but the reference");
+  app.add_option("--activation_bits", o.activation_bits, "8: activations may be rounded")
+      ->check(CLI::IsMember({8, 16}))
+      ->capture_default_str();
   return tokamak::run_cuda_bench(app, argc, argv, [&] { tokamak::bench(o); });
 }

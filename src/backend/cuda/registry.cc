@@ -10,6 +10,7 @@
 #include "backend/cuda/skinny/linear.h"
 #include "backend/cuda/stream/linear.h"
 #include "backend/cuda/stream/unpacked.h"
+#include "backend/cuda/tiles/linear.h"
 #include "backend/plain_layout.h"
 
 namespace tokamak {
@@ -26,6 +27,7 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_cuda_reference_lora(r);
   add_split_attention(r);
   add_cublaslt_linear(r);
+  add_tile_linear(r);
   add_skinny_linear(r);
   add_f8_linear(r);
   add_f8_late_scales(r);

@@ -4,6 +4,7 @@
 #include "backend/cuda/kernels/any.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/rotate.cuh"
+#include "backend/cuda/kernels/vector.cuh"
 
 namespace tokamak::cuda {
 
@@ -144,21 +145,6 @@ __device__ inline uint32_t widen_int8(uint32_t codes, int i) {
   const __half2 offset = __float2half2_rn(1152.f);  // 1024 + 128
   const __half2 v = __hsub2(*reinterpret_cast<const __half2*>(&u), offset);
   return *reinterpret_cast<const uint32_t*>(&v);
-}
-
-// An activation: one of three dtypes, chosen without a table of jumps.
-__device__ inline float load_activation(DType t, const void* p, int64_t i) {
-  if (t == DType::f32) return static_cast<const float*>(p)[i];
-  const uint16_t v = static_cast<const uint16_t*>(p)[i];
-  return t == DType::bf16 ? __uint_as_float(uint32_t{v} << 16) : __half2float(__ushort_as_half(v));
-}
-__device__ inline void store_activation(DType t, void* p, int64_t i, float v) {
-  if (t == DType::f32)
-    static_cast<float*>(p)[i] = v;
-  else if (t == DType::bf16)
-    static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16_rn(v);
-  else
-    static_cast<__half*>(p)[i] = __float2half_rn(v);
 }
 
 __device__ inline float exp2_fast(float x) {

@@ -11,6 +11,7 @@
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/stream_codes.cuh"
 #include "backend/cuda/kernels/stream_linear.h"
+#include "backend/cuda/kernels/vector.cuh"
 
 namespace tokamak::cuda {
 
@@ -233,23 +234,6 @@ __device__ bool gather_sums(const StreamArg& a, const StreamShape& shape, const 
       }
   }
   return true;
-}
-
-// Elements of activations: f32, f16, bf16.
-__device__ inline float load_activation(const RowsArg& x, int64_t row, int64_t i) {
-  const int64_t at = row * x.stride + i;
-  if (x.dtype == DType::f32) return static_cast<const float*>(x.data)[at];
-  if (x.dtype == DType::f16) return __half2float(static_cast<const __half*>(x.data)[at]);
-  return __bfloat162float(static_cast<const __nv_bfloat16*>(x.data)[at]);
-}
-__device__ inline void store_activation(const RowsArg& y, int64_t row, int64_t i, float v) {
-  const int64_t at = row * y.stride + i;
-  if (y.dtype == DType::f32)
-    static_cast<float*>(y.data)[at] = v;
-  else if (y.dtype == DType::f16)
-    static_cast<__half*>(y.data)[at] = __float2half_rn(v);
-  else
-    static_cast<__nv_bfloat16*>(y.data)[at] = __float2bfloat16_rn(v);
 }
 
 // Bias, activation, gate, residual; of this thread's rows and tokens. What is read comes first, all

@@ -1,4 +1,5 @@
-// Eight neighbouring elements at a time: one or two loads of 16 bytes, whatever the dtype.
+// Activations: eight neighbouring elements at a time, one or two loads of 16 bytes whatever the
+// dtype, or one.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -69,6 +70,27 @@ __device__ inline Raw8 narrow8(DType t, const float (&f)[kVector]) {
     }
   }
   return {{w[0], w[1], w[2], w[3]}, {w[4], w[5], w[6], w[7]}};
+}
+
+// An activation: one of three dtypes, chosen without a table of jumps.
+__device__ inline float load_activation(DType t, const void* p, int64_t i) {
+  if (t == DType::f32) return static_cast<const float*>(p)[i];
+  const uint16_t v = static_cast<const uint16_t*>(p)[i];
+  return t == DType::bf16 ? __uint_as_float(uint32_t{v} << 16) : __half2float(__ushort_as_half(v));
+}
+__device__ inline void store_activation(DType t, void* p, int64_t i, float v) {
+  if (t == DType::f32)
+    static_cast<float*>(p)[i] = v;
+  else if (t == DType::bf16)
+    static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16_rn(v);
+  else
+    static_cast<__half*>(p)[i] = __float2half_rn(v);
+}
+__device__ inline float load_activation(const RowsArg& x, int64_t row, int64_t i) {
+  return load_activation(x.dtype, x.data, row * x.stride + i);
+}
+__device__ inline void store_activation(const RowsArg& y, int64_t row, int64_t i, float v) {
+  store_activation(y.dtype, y.data, row * y.stride + i, v);
 }
 
 // Whether rows of this operand can be read so. Null data: nothing to read.

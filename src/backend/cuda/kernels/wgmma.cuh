@@ -41,6 +41,20 @@ __device__ inline uint64_t matrix_descriptor(uint32_t address) {
 #define TOKAMAK_D2 "{%0,%1,%2,%3,%4,%5,%6,%7}"
 #define TOKAMAK_D4 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}"
 #define TOKAMAK_D8 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}"
+#define TOKAMAK_C16 TOKAMAK_C8, TOKAMAK_C(8), TOKAMAK_C(9), TOKAMAK_C(10), TOKAMAK_C(11), TOKAMAK_C(12), TOKAMAK_C(13), \
+      TOKAMAK_C(14), TOKAMAK_C(15)
+#define TOKAMAK_C32 TOKAMAK_C16, TOKAMAK_C(16), TOKAMAK_C(17), TOKAMAK_C(18), TOKAMAK_C(19), TOKAMAK_C(20), \
+      TOKAMAK_C(21), TOKAMAK_C(22), TOKAMAK_C(23), TOKAMAK_C(24), TOKAMAK_C(25), TOKAMAK_C(26), TOKAMAK_C(27), \
+      TOKAMAK_C(28), TOKAMAK_C(29), TOKAMAK_C(30), TOKAMAK_C(31)
+#define TOKAMAK_D32 \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
+      "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
+      "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95," \
+      "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111," \
+      "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}"
 // S, B, Z: operands of the descriptors and of the flag, behind the sums.
 #define TOKAMAK_WGMMA_SHARED(NT, N, T, A, B, Z)                                                   \
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" Z ", 0;\n"                                    \
@@ -83,7 +97,31 @@ __device__ inline void wgmma(float (&c)[NT][4], const uint32_t (&a)[4], uint64_t
     if constexpr (NT == 8) TOKAMAK_WGMMA_REGS(8, "64", "bf16", "32", "33", "34", "35", "36", "37");
   }
 }
+// 256 columns at once. K: elements of a step, TAIL: transposed operands, which 8-bit ones cannot be.
+#define TOKAMAK_WGMMA_WIDE(K, T, TAIL)                                                            \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"                                      \
+      "wgmma.mma_async.sync.aligned.m64n256k" K ".f32." T "." T " " TOKAMAK_D32 ", %128, %129"     \
+      ", p, 1, 1" TAIL ";\n}\n" : TOKAMAK_C32 : "l"(a), "l"(b), "r"(int{accumulate}))
+
+// The same for 256 columns; E is neither float type: e4m3, 32 to a step.
+template <typename E>
+__device__ inline void wgmma_wide(float (&c)[32][4], uint64_t a, uint64_t b, bool accumulate) {
+  if constexpr (kIsHalf<E>)
+    TOKAMAK_WGMMA_WIDE("16", "f16", ", 0, 0");
+  else if constexpr (__is_same(E, __nv_bfloat16))
+    TOKAMAK_WGMMA_WIDE("16", "bf16", ", 0, 0");
+  else
+    TOKAMAK_WGMMA_WIDE("32", "e4m3", "");
+}
 // clang-format on
+
+// Nothing that reads or writes the sums moves over this.
+template <int NT>
+__device__ inline void wgmma_hold(float (&c)[NT][4]) {
+#pragma unroll
+  for (int i = 0; i < NT; ++i)
+    asm volatile("" : "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])::"memory");
+}
 #endif
 
 }  // namespace tokamak::cuda

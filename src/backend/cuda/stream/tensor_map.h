@@ -15,7 +15,8 @@ class TensorMaps {
   // first, as [n / 8][2][8][k] (n a multiple of 8), in boxes of 128 rows and 64 columns with the
   // 128-byte swizzle. Addresses and rows are multiples of 16 bytes.
   CUtensorMap rows(const void* data, DType t, int64_t n, int64_t k) const;
-  // A matrix [rows, k], rows `stride` elements apart, in boxes of box_rows rows, alike.
+  // A matrix [rows, k] of f16, bf16 or u8, rows `stride` elements apart, in boxes of box_rows rows
+  // and 128 bytes, alike.
   CUtensorMap boxes(const void* data, DType t, int64_t rows, int64_t k, int64_t stride,
                     int box_rows) const;
   CUtensorMap paired_rows(const void* data, int64_t apart, DType t, int64_t n, int64_t k) const;

@@ -1,0 +1,142 @@
+#include "backend/cuda/tiles/linear.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cuda/fp8/codes_linear.h"
+#include "backend/cuda/kernels/tile_linear.h"
+#include "backend/cuda/stream/tensor_map.h"
+
+namespace tokamak {
+namespace {
+
+bool in_vectors(const cuda::RowsArg& r) {
+  return !r.data ||
+         (reinterpret_cast<uintptr_t>(r.data) % 16 == 0 && bytes_of(r.dtype, r.stride) % 16 == 0);
+}
+int64_t padded(int64_t k) { return (k + 7) / 8 * 8; }
+
+class TileLinear final : public Kernel {
+ public:
+  TileLinear(const OpSignature& s, const CudaTarget& target)
+      : op_(s), codes_(s.inputs[1].dtype == DType::f8_row), target_(target) {}
+
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
+    const cuda::FinishArg f = op_.finish(args);
+    if (f.y.rows == 0) return;
+    cuda::TileArg a;
+    a.glu = op_.weights == 2;
+    a.dtype = codes_ ? DType::f8e4m3 : op_.s.inputs[0].dtype;
+    a.tokens = f.y.rows;
+    a.n = op_.n;
+    a.k = op_.k;
+    a.activation = f.activation;
+    a.bias = f.bias;
+    a.residual = f.residual;
+    a.y = f.y;
+    a.vectors = in_vectors(a.bias) && in_vectors(a.residual) && in_vectors(a.y);
+    a.multiprocessors = target_.multiprocessors;
+    set_x(a, args, stream);
+    a.w = weight(args.in[1].data);
+    a.w_b = a.glu ? weight(args.in[2].data) : a.w;
+    if (codes_) a.scales = op_.scales_of(args.in[1].data);
+    if (codes_ && a.glu) a.scales_b = op_.scales_of(args.in[2].data);
+    cuda::tile_linear(a, stream);
+  }
+
+ private:
+  CUtensorMap weight(const std::byte* data) const {
+    const DType t = codes_ ? DType::u8 : op_.s.inputs[1].dtype;
+    return maps_.boxes(data, t, op_.n, op_.k, op_.k, cuda::kTileBox);
+  }
+  // Codes and their scales, or x itself where its rows lie at multiples of 16 bytes.
+  void set_x(cuda::TileArg& a, const LaunchArgs& args, cudaStream_t stream) const {
+    cuda::RowsArg x = op_.in(0, args);
+    if (codes_) {
+      auto* codes = reinterpret_cast<uint8_t*>(args.workspace);
+      auto* scales = reinterpret_cast<float*>(args.workspace + scales_at(a.tokens));
+      cuda::quantize_f8_rows(x, codes, scales, stream);
+      a.row_scales = scales;
+      a.x = maps_.boxes(codes, DType::u8, a.tokens, op_.k, op_.k, cuda::kTileBox);
+      return;
+    }
+    if (!in_vectors(x)) {
+      const cuda::RowsArg dense{args.workspace, x.rows, op_.k, padded(op_.k), x.dtype};
+      cuda::reshape(x, dense, 2, stream);
+      x = dense;
+    }
+    a.x = maps_.boxes(x.data, x.dtype, a.tokens, op_.k, x.stride, cuda::kTileBox);
+  }
+  size_t scales_at(int64_t tokens) const {
+    return (static_cast<size_t>(tokens * op_.k) + 255) & ~size_t{255};
+  }
+
+  const CodesLinear op_;
+  const bool codes_;
+  const CudaTarget target_;
+  const TensorMaps maps_;
+};
+
+bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
+
+class TileTactic final : public CudaTactic {
+ public:
+  TileTactic(Op op, const CudaTarget& target, bool codes)
+      : CudaTactic(std::string(tokamak::name(op)) + (codes ? ".f8" : "") + ".tiles", op, 90,
+                   target),
+        codes_(codes) {}
+
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    const int64_t k = s.inputs[1].shape[1].size;
+    if (codes_) return static_cast<size_t>(tokens) * (static_cast<size_t>(k) + 4) + 256;
+    return bytes_of(s.inputs[0].dtype, tokens * padded(k));
+  }
+  std::string_view weight_layout(const OpSignature& s, int input) const override {
+    return codes_ ? codes_linear_layout(s, input) : "plain";
+  }
+  // Whole rounds of tiles; the share of the products' peak is a measured one.
+  double estimate_us(const OpSignature& s, int64_t tokens) const override {
+    const auto up = [](int64_t a, int64_t b) { return static_cast<double>((a + b - 1) / b); };
+    const int64_t n = s.inputs[1].shape[0].size, k = s.inputs[1].shape[1].size;
+    const double tiles = up(tokens, 256) * up(n, op() == Op::linear_glu ? 128 : 256);
+    const double rounds = std::ceil(tiles / (target_.multiprocessors / 2));
+    const double flops = 2.0 * 128 * 256 * static_cast<double>(k) * target_.multiprocessors;
+    const double rate = (codes_ ? 1.8 : 0.93) * target_.half_gflop_s;
+    return 6 + (codes_ ? 3 : 0) + rounds * (2 + flops / rate * 1e-3);
+  }
+  std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
+    return std::make_unique<TileLinear>(s, target_);
+  }
+
+ protected:
+  bool fits(const OpSignature& s) const override {
+    const ValueType &x = s.inputs[0], &w = s.inputs[1];
+    const LinearAttrs a = LinearAttrs::from(s.attrs);
+    const bool glu = op() == Op::linear_glu;
+    if (target_.sm != 90 || a.deterministic) return false;  // wgmma is sm_90a's alone
+    if (glu ? a.has_bias ||
+                  (a.activation != Activation::silu && a.activation != Activation::gelu_tanh)
+            : a.activation != Activation::none)
+      return false;
+    if (codes_) return codes_linear_fits(target_, s, 8);
+    if (!is_half(w.dtype) || x.dtype != w.dtype || x.shape.size() != 2) return false;
+    if (w.shape[0].size % 8 != 0 || w.shape[1].size % 8 != 0) return false;
+    if (glu && s.inputs[2] != w) return false;
+    for (size_t i = 1; i < s.inputs.size(); ++i)
+      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
+    return is_cuda_activation(s.outputs[0].dtype);
+  }
+
+ private:
+  const bool codes_;
+};
+
+}  // namespace
+
+void add_tile_linear(CudaRegistry& r) {
+  for (const Op op : {Op::linear, Op::linear_glu})
+    for (const bool codes : {false, true}) r.add<TileTactic>(op, r.target, codes);
+}
+
+}  // namespace tokamak
