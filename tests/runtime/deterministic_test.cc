@@ -2,9 +2,11 @@
 // in chunks, with any number of workers; and greedy tokens that do not depend on the workers.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
+#include "backend/cuda_plugin.h"
 #include "engine/numerics.h"
 #include "runtime/session.h"
 #include "runtime/tiny_model.h"
@@ -127,6 +129,43 @@ TEST_P(DeterministicTest, LogitsDoNotDependOnTheRestOfTheStep) {
       if (chunk == 1 && workers > 2) continue;
       SCOPED_TRACE(fmt::format("chunks of {}", chunk));
       Session chunked(engine, *backend, {.max_num_tokens = chunk, .kv_block_size = 16});
+      expect_same_bits(alone(chunked, prompt, extra), expected);
+    }
+  }
+}
+
+// The same on a GPU, in 16 bits; keys beyond those that one turn of its attention takes.
+TEST(DeviceDeterministic, LogitsDoNotDependOnTheRestOfTheStep) {
+  std::unique_ptr<Backend> backend;
+  try {
+    backend = load_cuda_backend();
+  } catch (const Error& e) {
+    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << e.what();
+    GTEST_SKIP() << e.what();
+  }
+  const auto prompt = random_tokens(330, 1), extra = random_tokens(6, 2);
+  for (const char* cache : {"float16", "fp8", "int8"}) {
+    const testing::TempDir folder;
+    BuildOptions build;
+    build.tuning = false;
+    build.deterministic = true;
+    build.kv_cache_dtype = cache;
+    build.output_dir = folder.path() / "engine";
+    build.quiet = true;
+    build.max_batch_size = 8;
+    build_random(write_config(folder.path()), DType::f16, build, *backend);
+    const auto session = [&](int64_t most) {
+      return Session(build.output_dir, *backend, {.max_num_tokens = most, .kv_tokens = 8192});
+    };
+    Session whole = session(2048);
+    const Rows expected = alone(whole, prompt, extra);
+    for (const int others : {1, 7}) {
+      SCOPED_TRACE(fmt::format("{} cache, {} others", cache, others));
+      expect_same_bits(among(whole, prompt, extra, others, others / 2), expected);
+    }
+    for (const int64_t chunk : {1, 3, 7, 64, 130}) {
+      SCOPED_TRACE(fmt::format("{} cache, chunks of {}", cache, chunk));
+      Session chunked = session(chunk);
       expect_same_bits(alone(chunked, prompt, extra), expected);
     }
   }

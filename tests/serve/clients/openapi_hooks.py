@@ -11,6 +11,8 @@ LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 def fit(body, path):
+    if path.endswith("/infer"):  # its other fields may be anything
+        return fit_tensors(body)
     limits = [name for name in LIMITS if body.get(name) is not None]
     for name in limits:  # larger ones may not fit the context beside the prompt
         body[name] = min(body[name], MOST)
@@ -37,6 +39,9 @@ def fit(body, path):
         body["n"] = body["best_of"] = 2
     if body.get("beam_width") is not None and body.get("num_return_sequences") is not None:
         body["beam_width"] = 2
+
+
+def fit_tensors(body):
     for tensor in body.get("inputs") or []:
         tensor["data"] = tensor["data"][:2]
         tensor["shape"] = [len(tensor["data"])]

@@ -14,7 +14,7 @@ namespace {
 // Divides contexts so that the blocks fill the device once; what a graph has frozen is the upper
 // bound of the contexts, and a shorter context takes fewer parts.
 cuda::DecodeSplit split_of(const CudaTarget& target, const cuda::AttentionArg& a,
-                           const cuda::StepArg& step, bool deterministic) {
+                           const cuda::StepArg& step) {
   constexpr int kMinTiles = 4;  // one for each warp
   const bool clusters = target.sm >= 90;
   const int group = a.heads / a.kv_heads;
@@ -23,12 +23,6 @@ cuda::DecodeSplit split_of(const CudaTarget& target, const cuda::AttentionArg& a
   const int most = std::max(1, (step.max_context - 1) / (kMinTiles * cuda::kDecodeTile) + 1);
   cuda::DecodeSplit s;
   s.min_tiles = kMinTiles;
-  if (deterministic) {  // by the sequence's length alone
-    s.parts = clusters ? cuda::kMaxClusterParts : 1;
-    s.clustered = clusters;
-    s.fixed = true;
-    return s;
-  }
   constexpr int kLong = 8192;  // from here on a second launch, which joins, is worth its while
   constexpr int kHalf = 1024;  // keys from which on half a context is worth a block of its own
   const int room = 3 * target.multiprocessors;
@@ -67,21 +61,21 @@ class SplitAttention final : public Kernel {
     const cuda::StepArg step = step_arg(*args.step);
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
     if (step.tokens == 0) return;
-    const bool prompts = !cuda::is_decode(step.max_queries, a.heads / a.kv_heads);
+    const bool deterministic = bound_.attrs().deterministic;  // one kernel for all, then
+    const bool prompts = deterministic || !cuda::is_decode(step.max_queries, a.heads / a.kv_heads);
     if (!cuda::decode_attention_fits(a) ||
         (prompts && (target_.sm != 90 || !cuda::prefill_attention_fits(a))))
       return cuda::attention(a, step, stream);
     if (prompts) {
       const cuda::PrefillQueries queries = cuda::prefill_prepare(
-          a, step, args.workspace + cuda::decode_partial_bytes(a.head_dim), stream);
+          a, step, args.workspace + cuda::decode_partial_bytes(a.head_dim), deterministic, stream);
       if (!cuda::prefill_attention(a, step, queries, stream))
         fail("the CUDA driver cannot describe the KV cache (blocks of {} tokens) to the device",
              a.block_size);
-      if (step.sequences == 1) return;
+      if (step.sequences == 1 || deterministic) return;
     }
-    const bool deterministic = bound_.attrs().deterministic;
-    if (!deterministic && are_many(target_, a, step)) return cuda::decode_many(a, step, stream);
-    cuda::DecodeSplit split = split_of(target_, a, step, deterministic);
+    if (are_many(target_, a, step)) return cuda::decode_many(a, step, stream);
+    cuda::DecodeSplit split = split_of(target_, a, step);
     split.partial = reinterpret_cast<float*>(args.workspace);
     cuda::decode_attention(a, step, split, stream);
   }

@@ -760,7 +760,7 @@ void launch(const AttentionArg& a, const StepArg& step, DecodeSplit s, cudaStrea
   const int rows = std::min(most, 8 * NT), tiles = (most + 8 * NT - 1) / (8 * NT);
   size_t shared = kShared;
   if (s.clustered) {  // as many parts as the first block has room for
-    const size_t part = sizeof(float) * static_cast<size_t>((s.fixed ? 8 * NT : rows) * (HD + 4));
+    const size_t part = sizeof(float) * static_cast<size_t>(rows * (HD + 4));
     s.parts = std::min(s.parts, static_cast<int>((kMostShared - kShared) / part));
     s.clustered = s.parts > 1;
     if (s.clustered) shared += static_cast<size_t>(s.parts) * part;
@@ -781,7 +781,7 @@ void launch(const AttentionArg& a, const StepArg& step, DecodeSplit s, cudaStrea
 template <int HD, Kv KV>
 void by_rows(const AttentionArg& a, const StepArg& step, const DecodeSplit& s,
              cudaStream_t stream) {
-  if (!s.fixed && a.heads / a.kv_heads * step.max_queries <= 8 && step.max_queries <= kFewQueries)
+  if (a.heads / a.kv_heads * step.max_queries <= 8 && step.max_queries <= kFewQueries)
     return launch<HD, 1, KV>(a, step, s, stream);
   launch<HD, 2, KV>(a, step, s, stream);
 }

@@ -20,7 +20,6 @@ struct DecodeSplit {
   int parts = 1, min_tiles = 4;
   bool clustered = false;
   int block_shift = -1;  // log2 of the cache's block size; -1: not a power of two
-  bool fixed = false;    // one kernel, whatever else is in the step
   float* partial = nullptr;
 };
 

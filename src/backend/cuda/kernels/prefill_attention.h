@@ -1,6 +1,7 @@
 // attention for sequences with many queries (prompts and chunks of prompts): a kernel that turns
 // and appends, then tiles of queries on Hopper's tensor cores. Sequences that
-// kernels/decode_attention.h takes are left to it.
+// kernels/decode_attention.h takes are left to it, unless a token's result may not depend on how
+// many come with it.
 #pragma once
 #include "backend/cuda/kernels/reference.h"
 
@@ -16,12 +17,13 @@ struct PrefillQueries {
   int64_t stride = 0;
   bool bf16 = false;
   const float2* angles = nullptr;
+  bool deterministic = false;  // sequences with few queries too, and each query for itself
 };
 
 // Turns and appends the prefill sequences' keys and values, and readies q in `workspace`.
 size_t prefill_workspace_bytes(int64_t tokens, int heads, int head_dim);
 PrefillQueries prefill_prepare(const AttentionArg& a, const StepArg& step, void* workspace,
-                               cudaStream_t stream);
+                               bool deterministic, cudaStream_t stream);
 
 // For compute capability 9.0. False: the driver refuses to describe the cache to the copy engine.
 bool prefill_attention_fits(const AttentionArg& a);

@@ -43,16 +43,18 @@ struct Shape {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 // The sequence and the tile of queries that index `flat` means; tiles of a sequence go from the
-// last, which has the most keys, to the first. False: there are not so many.
-__device__ inline bool find_tile(const StepArg& step, int group, int flat, int& seq, int& tile) {
+// last, which has the most keys, to the first. all: also of sequences with few queries. False:
+// there are not so many.
+__device__ inline bool find_tile(const StepArg& step, int group, bool all, int flat, int& seq,
+                                 int& tile) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int before = 0;
-  for (int s0 = step.first_prompt; s0 < step.sequences; s0 += 32) {
+  for (int s0 = all ? 0 : step.first_prompt; s0 < step.sequences; s0 += 32) {
     const int s = s0 + lane;
     int tiles = 0;
     if (s < step.sequences) {
       const int queries = step.query_begin[s + 1] - step.query_begin[s];
-      if (queries > 0 && !is_decode(queries, group))
+      if (queries > 0 && (all || !is_decode(queries, group)))
         tiles = (queries + kPrefillRows - 1) / kPrefillRows;
     }
     int sum = tiles;
@@ -124,7 +126,8 @@ class Prefill {
     let_next_start();
     wait_for_previous();
     int tile;
-    if (!find_tile(a_.step, a_.heads / a_.kv_heads, flat_, t_.seq, tile)) return;
+    if (!find_tile(a_.step, a_.heads / a_.kv_heads, a_.q.deterministic, flat_, t_.seq, tile))
+      return;
     t_.begin = a_.step.query_begin[t_.seq];
     t_.queries = a_.step.query_begin[t_.seq + 1] - t_.begin;
     t_.length = a_.step.context_len[t_.seq];
@@ -411,6 +414,7 @@ class Prefill {
 
   // Scores to probabilities. Earlier sums stay as they are while no row's maximum has grown much
   // (probabilities are then up to 2^kSlack): false. Else `shrink` is what they count now.
+  // Deterministic: each row goes by its own maximum, whatever those beside it do.
   template <bool FIRST>
   __device__ bool soften(float (&s)[kKeys / 2], float (&most)[2], float (&sum)[2],
                          float (&shrink)[2], int row, int turn) const {
@@ -452,7 +456,7 @@ class Prefill {
       }
     constexpr float kSlack = 8;
     float offset[2], now[2];
-    bool grown = FIRST;
+    bool grown = FIRST || a_.q.deterministic;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float all = fmaxf(fmaxf(m[r][0], m[r][1]), fmaxf(m[r][2], m[r][3]));
@@ -469,7 +473,7 @@ class Prefill {
       if (FIRST || grown) {
         offset[r] = now[r] == -INFINITY ? 0.f : now[r] * scale;
         if constexpr (!FIRST) {
-          shrink[r] = exp2_fast(fmaf(most[r], scale, -offset[r]));
+          shrink[r] = now[r] == most[r] ? 1.f : exp2_fast(fmaf(most[r], scale, -offset[r]));
           sum[r] *= shrink[r];
         }
         most[r] = now[r];
@@ -669,7 +673,7 @@ bool launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& qu
   const int64_t kv_bytes = int64_t{4} * a.head_dim * std::max(step.max_context, step.tokens);
   p.together =
       group * static_cast<int>(std::clamp<int64_t>(kTogetherBytes / kv_bytes, 1, a.kv_heads));
-  p.tiles = step.tokens / kPrefillRows + step.prompts;
+  p.tiles = step.tokens / kPrefillRows + (queries.deterministic ? step.sequences : step.prompts);
   launch_overlapped(kernel, dim3(static_cast<unsigned>(p.tiles * a.heads)), dim3(kThreads),
                     S::kShared, stream, p);
   return true;

@@ -102,7 +102,7 @@ __global__ __launch_bounds__(kThreads,
                              4) void prepare_kernel(const __grid_constant__ AttentionArg a,
                                                     const __grid_constant__ StepArg step,
                                                     uint8_t* queries, float2* all_angles,
-                                                    bool pieces) {
+                                                    bool pieces, bool deterministic) {
   __shared__ float2 angles[kMaxHead / 2];
   __shared__ float memory[kThreads / 32 * kMaxHead];
   let_next_start();
@@ -111,7 +111,8 @@ __global__ __launch_bounds__(kThreads,
   t.t = static_cast<int>(blockIdx.x);
   t.seq = sequence_of(step, t.t);
   const int end = step.query_begin[t.seq + 1];
-  if (t.t >= end || is_decode(end - step.query_begin[t.seq], a.heads / a.kv_heads)) return;
+  const int count = end - step.query_begin[t.seq];
+  if (t.t >= end || (!deterministic && is_decode(count, a.heads / a.kv_heads))) return;
   t.length = step.context_len[t.seq];
   t.place = t.length - (end - t.t);
   if (a.has_rope && static_cast<int>(threadIdx.x) < a.rope.rotary_dim / 2)
@@ -146,11 +147,12 @@ size_t prefill_workspace_bytes(int64_t tokens, int heads, int head_dim) {
 }
 
 PrefillQueries prefill_prepare(const AttentionArg& a, const StepArg& step, void* workspace,
-                               cudaStream_t stream) {
+                               bool deterministic, cudaStream_t stream) {
   const bool pieces = goes_by_pieces(a);
   PrefillQueries q;
   q.data = pieces ? a.q.data : workspace;
   q.stride = pieces ? a.q.stride : int64_t{a.heads} * a.head_dim;
+  q.deterministic = deterministic;
   q.bf16 = pieces ? a.q.dtype == DType::bf16 : a.kv_dtype == DType::bf16;
   if (pieces && a.has_rope) q.angles = static_cast<const float2*>(workspace);
   const auto kernel = a.kv_dtype == DType::f16        ? prepare_kernel<Kv::f16>
@@ -159,7 +161,7 @@ PrefillQueries prefill_prepare(const AttentionArg& a, const StepArg& step, void*
                                                       : prepare_kernel<Kv::f8>;
   launch_overlapped(kernel, dim3(static_cast<unsigned>(step.tokens)), dim3(kThreads), 0, stream, a,
                     step, static_cast<uint8_t*>(workspace), static_cast<float2*>(workspace),
-                    pieces);
+                    pieces, deterministic);
   return q;
 }
 
