@@ -1,6 +1,6 @@
-// Sums of block-format weights with activations quantized to one int8 digit or to two (15 bits):
-// integer dot products over a run of blocks that share a weight scale, float32 beyond. Neither the
-// width of a tile nor the number of tokens changes a token's sums. Layouts: tile.h, rows16.h.
+// Sums of block-format weights with activations quantized to int8 or to int16 (G bytes): integer
+// dot products over a run of blocks that share a weight scale, float32 beyond. Neither the width of
+// a tile nor the number of tokens changes a token's sums. Layouts: tile.h, rows16.h.
 #pragma once
 #include "backend/cpu/linear/float_tile.h"
 #include "backend/cpu/linear/weight_codes.h"
@@ -8,62 +8,63 @@
 namespace tokamak {
 namespace {
 
-constexpr float kDigit = 256;  // weight of the first of two digits; each lies in -127 … 127
+// What is subtracted from each code in the integer sums.
+template <DType D, int G>
+constexpr int kCodeOffset = G == 2 ? kWordOffset<D> : Format<D>::kOffset;
 
 // Corrections of a run and token.
 template <DType D, int G>
-constexpr int kCorrections = Format<D>::kMin           ? Format<D>::kSub
-                             : Format<D>::kOffset != 0 ? Format<D>::kSub* G
-                                                       : 0;
+constexpr int kCorrections = Format<D>::kMin || kCodeOffset<D, G> != 0 ? Format<D>::kSub : 0;
 
-// Sums of S groups, G digits and W tokens.
-template <int S, int G, int W>
-using Digits = I16x[S][G][W];
+// Of S groups and W tokens.
+template <int S, int W>
+using IntegerSums = I16x[S][W];
 
 template <DType D, int J, int S, int G, int W>
-TOKAMAK_INLINE void dot_quad(Digits<S, G, W>& sums, const std::byte* data, size_t group_bytes,
+TOKAMAK_INLINE void dot_quad(IntegerSums<S, W>& sums, const std::byte* data, size_t group_bytes,
                              const int32_t* x) {
 #pragma GCC unroll 4
-  for (int s = 0; s < S; ++s) {
-    const I16x w = quad<D, J>(data + s * group_bytes);
+  for (int s = 0; s < S; ++s, data += group_bytes) {
+    if constexpr (G == 1) {
+      const I16x w = quad<D, J>(data);
 #pragma GCC unroll 32
-    for (int t = 0; t < W; ++t) {
-      sums[s][0][t] = dot<D>(sums[s][0][t], w, simd::ibroadcast(x + J * W + t));
-      if constexpr (G == 2)
-        sums[s][1][t] = dot<D>(sums[s][1][t], w, simd::ibroadcast(x + (8 + J) * W + t));
+      for (int t = 0; t < W; ++t)
+        sums[s][t] = dot<D>(sums[s][t], w, simd::ibroadcast(x + J * W + t));
+    } else {
+      const I16x even = even_words<D, J>(data);
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t)
+        sums[s][t] = simd::dot_i16(sums[s][t], even, simd::ibroadcast(x + 2 * J * W + t));
+      const I16x odd = odd_words<D, J>(data);
+#pragma GCC unroll 32
+      for (int t = 0; t < W; ++t)
+        sums[s][t] = simd::dot_i16(sums[s][t], odd, simd::ibroadcast(x + (2 * J + 1) * W + t));
     }
   }
 }
 
 // The integer sums start at the correction for the offset, if there is one.
 template <DType D, int S, int G, int W>
-TOKAMAK_INLINE void start_digits(Digits<S, G, W>& sums, const int32_t* corrections) {
+TOKAMAK_INLINE void start_integers(IntegerSums<S, W>& sums, const int32_t* corrections) {
 #pragma GCC unroll 4
   for (int s = 0; s < S; ++s)
-#pragma GCC unroll 2
-    for (int g = 0; g < G; ++g)
 #pragma GCC unroll 32
-      for (int t = 0; t < W; ++t)
-        sums[s][g][t] =
-            Format<D>::kOffset != 0 ? simd::ibroadcast(corrections + g * W + t) : simd::izero();
+    for (int t = 0; t < W; ++t)
+      sums[s][t] = kCodeOffset<D, G> != 0 ? simd::ibroadcast(corrections + t) : simd::izero();
 }
 
-// At most 256 inputs: 256 * first + second stays an int32.
 template <DType D, int S, int G, int W>
-TOKAMAK_INLINE void add_scaled(F16x (&f)[S][W], const Digits<S, G, W>& sums,
+TOKAMAK_INLINE void add_scaled(F16x (&f)[S][W], const IntegerSums<S, W>& sums,
                                const std::byte* record, size_t group_bytes, int64_t b, int sub,
                                const int32_t* corrections) {
 #pragma GCC unroll 4
   for (int s = 0; s < S; ++s, record += group_bytes) {
     const F16x d = record_scale<D>(record, b, sub);
 #pragma GCC unroll 32
-    for (int t = 0; t < W; ++t) {
-      I16x sum = sums[s][0][t];
-      if constexpr (G == 2) sum = simd::iadd(simd::shift_left<8>(sum), sums[s][1][t]);
-      f[s][t] = simd::fma(simd::to_float(sum), d, f[s][t]);
-    }
+    for (int t = 0; t < W; ++t) f[s][t] = simd::fma(simd::to_float(sums[s][t]), d, f[s][t]);
     if constexpr (Format<D>::kMin) {
-      const F16x m = record_min<D>(record, b, sub);
+      constexpr bool kTurned = G == 1 && Format<D>::kTurned;
+      const F16x m = record_min<D, kTurned>(record, b, sub);
       const auto* of = reinterpret_cast<const float*>(corrections);
 #pragma GCC unroll 32
       for (int t = 0; t < W; ++t) f[s][t] = simd::fma(m, simd::set1(of[t]), f[s][t]);
@@ -83,11 +84,10 @@ struct WeightCursor {
 template <DType D, int S, int G, int W>
 TOKAMAK_INLINE void add_run(F16x (&f)[S][W], WeightCursor<S>& c, const std::byte* record, int64_t b,
                             int64_t blocks, const int32_t* x) {
-  constexpr int kHalf = Format<D>::kMin ? W : G * W;  // corrections of the first half
   const int32_t* corrections = x + blocks * 8 * G * W;
   const size_t next = c.group_bytes;
-  Digits<S, G, W> s;
-  start_digits<D, S, G, W>(s, corrections);
+  IntegerSums<S, W> s;
+  start_integers<D, S, G, W>(s, corrections);
   for (int64_t i = 0; i < blocks; ++i, x += 8 * G * W, c.data += Format<D>::kRows.data_bytes) {
     c.ahead.advance(c.block_bytes);
     dot_quad<D, 0, S, G, W>(s, c.data, next, x);
@@ -96,8 +96,8 @@ TOKAMAK_INLINE void add_run(F16x (&f)[S][W], WeightCursor<S>& c, const std::byte
     dot_quad<D, 3, S, G, W>(s, c.data, next, x);
     if constexpr (Format<D>::kSub == 2) {  // runs are single blocks
       add_scaled<D, S, G, W>(f, s, record, next, b, 0, corrections);
-      corrections += kHalf;
-      start_digits<D, S, G, W>(s, corrections);
+      corrections += W;
+      start_integers<D, S, G, W>(s, corrections);
     }
     dot_quad<D, 4, S, G, W>(s, c.data, next, x);
     dot_quad<D, 5, S, G, W>(s, c.data, next, x);
@@ -109,7 +109,7 @@ TOKAMAK_INLINE void add_run(F16x (&f)[S][W], WeightCursor<S>& c, const std::byte
 
 // 4-byte words of one token's first `blocks` blocks.
 template <DType D, int G>
-int64_t digit_words(const LinearWeights& m, int64_t blocks) {
+int64_t integer_words(const LinearWeights& m, int64_t blocks) {
   const auto runs_of = [&m](int64_t n) { return (n + m.run - 1) / m.run; };
   const int64_t spans = blocks / m.span, rest = blocks % m.span;
   return blocks * 8 * G + (spans * runs_of(m.span) + runs_of(rest)) * kCorrections<D, G> + spans +
@@ -162,59 +162,42 @@ TOKAMAK_INLINE void integer_groups(const LinearWeights& m, const std::byte* w,
 template <DType D, int W, int G>
 void integer_tile(const LinearWeights& m, const std::byte* w, int64_t groups, const std::byte* next,
                   const std::byte* x, int64_t k_begin, int64_t k_end, float* acc) {
-  const auto* first = reinterpret_cast<const int32_t*>(x) + digit_words<D, G>(m, k_begin / 32) * W;
+  const auto* first =
+      reinterpret_cast<const int32_t*>(x) + integer_words<D, G>(m, k_begin / 32) * W;
   side_by_side<kSide<W>>(m, w, groups, next, [&]<int S>(const std::byte* p, const std::byte* then) {
     integer_groups<D, S, G, W>(m, p, then, first, k_begin, k_end, acc);
     acc += S * W * 16;
   });
 }
 
-// v rounded: 256 * digit[0] + digit[1] to one unit, or one digit.
-template <int G>
-TOKAMAK_INLINE void split_digits(F16x v, I16x (&digit)[G]) {
-  if constexpr (G == 2) {
-    const F16x high = simd::round(simd::mul(v, simd::set1(1 / kDigit)));
-    const F16x low = simd::fma(high, simd::set1(-kDigit), v);
-    digit[0] = simd::to_int(high);
-    digit[1] = simd::to_int(simd::max(simd::set1(-127), simd::min(simd::set1(127), low)));
-  } else {
-    digit[0] = simd::to_int(v);
-  }
-}
-
 constexpr int kMostBlocks = 8;  // of a span
 
-// What a run's corrections are made of: sums of the digits, per half where those have scales.
+// What a run's corrections are made of: sums of the inputs, per half where those have scales.
 template <DType D, int G>
-struct DigitSums {
-  I16x sum[Format<D>::kSub][G];
+struct InputSums {
+  I16x sum[Format<D>::kSub];
   TOKAMAK_INLINE void clear() {
-    for (auto& half : sum)
-      for (I16x& v : half) v = simd::izero();
+    for (I16x& v : sum) v = simd::izero();
   }
-  TOKAMAK_INLINE void add(const I16x (&digit)[G], int half) {
-    for (int g = 0; g < G; ++g)
-      sum[half % Format<D>::kSub][g] = simd::iadd(sum[half % Format<D>::kSub][g], digit[g]);
+  TOKAMAK_INLINE void add(I16x v, int half) {
+    I16x& s = sum[half % Format<D>::kSub];
+    s = simd::iadd(s, v);
   }
   TOKAMAK_INLINE void store(int width, int32_t* out) const {
     for (int h = 0; h < Format<D>::kSub; ++h)
-      if constexpr (Format<D>::kMin) {
-        I16x v = sum[h][0];
-        if constexpr (G == 2) v = simd::iadd(simd::shift_left<8>(v), sum[h][1]);
-        *reinterpret_cast<float*>(out + h * width) = static_cast<float>(simd::isum(v));
-      } else if constexpr (Format<D>::kOffset != 0) {
-        for (int g = 0; g < G; ++g)
-          out[(h * G + g) * width] = -Format<D>::kOffset * simd::isum(sum[h][g]);
-      }
+      if constexpr (Format<D>::kMin)
+        *reinterpret_cast<float*>(out + h * width) = static_cast<float>(simd::isum(sum[h]));
+      else if constexpr (kCodeOffset<D, G> != 0)
+        out[h * width] = -kCodeOffset<D, G> * simd::isum(sum[h]);
   }
 };
 
-// One token's span: its digits as they lie, 32 to a block and digit, `gap` bytes between runs, and
+// One token's span: its inputs in the order of a tile of one token, `gap` bytes between runs, and
 // its scale and corrections in columns of the packed tile.
 template <DType D, int G>
 TOKAMAK_INLINE void quantize_span(const float* row, int64_t blocks, int run, int width,
-                                  int8_t* digits, size_t gap, int32_t* out) {
-  constexpr float kLargest = G == 2 ? 127 * kDigit + 126 : 127;  // rounds to digits in range
+                                  int8_t* inputs, size_t gap, int32_t* out) {
+  constexpr float kLargest = G == 2 ? 32767 : 127;
   F16x largest = simd::zero(), total = simd::zero();
   for (int64_t i = 0; i < blocks * 32; i += 16) {
     const F16x x = simd::load(row + i);
@@ -227,37 +210,38 @@ TOKAMAK_INLINE void quantize_span(const float* row, int64_t blocks, int run, int
   for (int64_t b = 0; b < blocks;) {
     const int64_t end = b + run < blocks ? b + run : blocks;
     out += (end - b) * 8 * G * width;
-    DigitSums<D, G> sums;
+    InputSums<D, G> sums;
     sums.clear();
-    for (; b < end; ++b, digits += 32 * G)
-      for (int h = 0; h < 2; ++h) {
-        I16x digit[G];
-        split_digits<G>(simd::mul(simd::load(row + b * 32 + 16 * h), inverse), digit);
-        for (int g = 0; g < G; ++g) simd::store_i8(digits + g * 32 + 16 * h, digit[g]);
-        sums.add(digit, h);
+    for (; b < end; ++b)
+      for (int h = 0; h < 2; ++h, inputs += 16 * G) {
+        const I16x v = simd::to_int(simd::mul(simd::load(row + b * 32 + 16 * h), inverse));
+        if constexpr (G == 2)
+          simd::store_i16_even_odd(inputs, v);
+        else
+          simd::store_i8(inputs, v);
+        sums.add(v, h);
       }
     sums.store(width, out);
     out += kCorrections<D, G> * width;
-    digits += gap;
+    inputs += gap;
   }
   *reinterpret_cast<float*>(out) = nan ? __builtin_nanf("") : top / kLargest;
 }
 
-// Digits of a span, per token `token_words` apart, to [8][width] per block and digit.
+// Inputs of a span, per token `token_words` apart, to columns of the packed tile.
 template <DType D, int G>
-TOKAMAK_INLINE void spread_digits(const int32_t* digits, int64_t token_words, int64_t blocks,
+TOKAMAK_INLINE void spread_inputs(const int32_t* inputs, int64_t token_words, int64_t blocks,
                                   int run, int width, int32_t* out) {
   for (int64_t b = 0; b < blocks;) {
     const int64_t end = b + run < blocks ? b + run : blocks;
     for (int64_t i = b * G; i < end * G; ++i, out += 8 * width) {
+      int first = 0;
 #if defined(__AVX512F__)
-      if (width == 8) {
-        simd::transpose8(digits + i * 8, token_words, out, 8);
-        continue;
-      }
+      for (; first + 8 <= width; first += 8)
+        simd::transpose8(inputs + first * token_words + i * 8, token_words, out + first, width);
 #endif
-      for (int t = 0; t < width; ++t)
-        for (int j = 0; j < 8; ++j) out[j * width + t] = digits[t * token_words + i * 8 + j];
+      for (int t = first; t < width; ++t)
+        for (int j = 0; j < 8; ++j) out[j * width + t] = inputs[t * token_words + i * 8 + j];
     }
     out += kCorrections<D, G> * width;
     b = end;
@@ -265,15 +249,15 @@ TOKAMAK_INLINE void spread_digits(const int32_t* digits, int64_t token_words, in
 }
 
 template <DType D, int G>
-void pack_digits(const LinearWeights& m, const float* x, int64_t stride, int tokens, int width,
-                 int64_t k_begin, int64_t k_end, std::byte* tile) {
+void pack_integers(const LinearWeights& m, const float* x, int64_t stride, int tokens, int width,
+                   int64_t k_begin, int64_t k_end, std::byte* tile) {
   constexpr int64_t kTokenWords = kMostBlocks * 8 * G;
-  alignas(64) int32_t digits[kMaxTileWidth * kTokenWords];
-  auto* out = reinterpret_cast<int32_t*>(tile) + digit_words<D, G>(m, k_begin / 32) * width;
+  alignas(64) int32_t inputs[kMaxTileWidth * kTokenWords];
+  auto* out = reinterpret_cast<int32_t*>(tile) + integer_words<D, G>(m, k_begin / 32) * width;
   for (int64_t b = k_begin / 32; b < k_end / 32; b += m.span) {
     const int64_t n = k_end / 32 - b < m.span ? k_end / 32 - b : m.span;
-    const int64_t words = (digit_words<D, G>(m, b + n) - digit_words<D, G>(m, b)) * width;
-    if (width == 1) {  // its columns are as its digits lie
+    const int64_t words = (integer_words<D, G>(m, b + n) - integer_words<D, G>(m, b)) * width;
+    if (width == 1) {  // its columns are as its inputs lie
       quantize_span<D, G>(x + b * 32, n, m.run, 1, reinterpret_cast<int8_t*>(out),
                           sizeof(int32_t) * kCorrections<D, G>, out);
       out += words;
@@ -281,12 +265,12 @@ void pack_digits(const LinearWeights& m, const float* x, int64_t stride, int tok
     }
     if (tokens < width) {
       for (int64_t i = 0; i < words; ++i) out[i] = 0;
-      for (int32_t& d : digits) d = 0;
+      for (int64_t i = tokens * kTokenWords; i < width * kTokenWords; ++i) inputs[i] = 0;
     }
     for (int t = 0; t < tokens; ++t)
       quantize_span<D, G>(x + t * stride + b * 32, n, m.run, width,
-                          reinterpret_cast<int8_t*>(digits + t * kTokenWords), 0, out + t);
-    spread_digits<D, G>(digits, kTokenWords, n, m.run, width, out);
+                          reinterpret_cast<int8_t*>(inputs + t * kTokenWords), 0, out + t);
+    spread_inputs<D, G>(inputs, kTokenWords, n, m.run, width, out);
     out += words;
   }
 }

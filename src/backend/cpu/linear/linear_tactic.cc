@@ -39,10 +39,10 @@ size_t packed_row_bytes(LinearMath math, const LinearKernels& kernels, const Lin
 }
 
 constexpr int kSpan = 8;     // blocks with one activation scale; their integer sums fit an int32
-constexpr int kRowSpan = 4;  // the same of a single digit where weights are scaled per row
+constexpr int kRowSpan = 4;  // the same of int8 activations where weights are scaled per row
 
-// With two digits a wide span costs no accuracy that float32 has; a single digit follows the
-// weight's groups (over 256 inputs it would cost three times the perplexity).
+// With int16 a wide span costs no accuracy that float32 has; int8 follows the weight's groups (over
+// 256 inputs it would cost three times the perplexity).
 LinearWeights weights_of(DType t, int64_t k, LinearMath math) {
   LinearWeights w;
   w.k = k;
@@ -80,6 +80,7 @@ constexpr int64_t kPackInputs = 512;                   // inputs that one packin
 constexpr int64_t kStretchBytes = 24 << 10;            // of a tile's activations in the first cache
 constexpr int64_t kMinTaskBytes = 12 << 10;            // weights worth a task of their own
 constexpr int64_t kTasks = 12;                         // a worker, so that all end together
+constexpr int64_t kStreamTiles = 8;                    // that stream the weights in turns
 constexpr int kSideBySide = 4;                         // groups that a tile may read at once
 constexpr size_t kNearBytes = 48 << 10;  // a first cache that holds what is asked for ahead
 
@@ -93,7 +94,7 @@ class LinearKernel final : public Kernel {
     if (rows == 0) return;
     const Tiling tiling = tiling_of(*s_.kernels, rows);
     const std::byte* x = pack_rows(args, e, rows, tiling);
-    if (tiling.tiles == 1) {
+    if (tiling.tiles <= kStreamTiles) {
       stream(args, e, rows, tiling, x);
       return;
     }
@@ -117,6 +118,9 @@ class LinearKernel final : public Kernel {
     int64_t group_tasks, tile_tasks;  // their numbers
   };
 
+  static int64_t groups_at_once(int width) {
+    return static_cast<int64_t>(kAccFloats) / (16 * width);
+  }
   size_t tile_stride(const Tiling& t) const {
     return round_up(s_.row_bytes * static_cast<size_t>(t.width), 64);
   }
@@ -145,7 +149,7 @@ class LinearKernel final : public Kernel {
     return args.workspace;
   }
 
-  // Little to compute.
+  // Few tokens: little to compute.
   void stream(const LaunchArgs& args, CpuExec& e, int64_t rows, const Tiling& tiling,
               const std::byte* x) const {
     const auto bytes = static_cast<int64_t>(s_.weights.group_bytes * (s_.glu ? 2 : 1));
@@ -154,7 +158,18 @@ class LinearKernel final : public Kernel {
     const auto step = static_cast<int64_t>(round_up(
         static_cast<size_t>(std::max<int64_t>(least, 1)), static_cast<size_t>(kSideBySide)));
     stream_groups(e, s_.groups, step, 1, [&](int64_t begin, int64_t end, const std::byte* next) {
-      run_task(args, rows, tiling, x, {begin, end, next}, 0, 1);
+      // Tiles take turns over as few groups as a tile sums at once: only the first meets memory.
+      const int64_t most = groups_at_once(tiling.width);
+      for (int64_t g = begin; g < end; g += most) {
+        const int64_t last = std::min(g + most, end);
+        own_outputs(args, 0, rows, g, last - g);
+        for (int64_t tile = 0; tile < tiling.tiles; ++tile) {
+          const std::byte* then = last == end ? next : nullptr;
+          if (tile + 1 < tiling.tiles)
+            then = args.in[1].data + static_cast<size_t>(g) * s_.weights.group_bytes;
+          run_task(args, rows, tiling, x, {g, last, then}, tile, tile + 1);
+        }
+      }
     });
   }
 
@@ -182,7 +197,7 @@ class LinearKernel final : public Kernel {
       const std::byte* xt = x + static_cast<size_t>(tile) * tile_stride(tiling);
       const int64_t first = tile * tiling.width;
       const auto tokens = static_cast<int>(std::min<int64_t>(width, rows - first));
-      const auto most = static_cast<int64_t>(kAccFloats) / (16 * width);
+      const int64_t most = groups_at_once(width);
       for (int64_t g = of.begin; g < of.end; g += most) {
         const int64_t count = std::min(most, of.end - g);
         const auto at = [&](int w, int64_t group) {

@@ -57,4 +57,14 @@ inline LinearFinish finish_args(const LaunchArgs& args, const LinearAttrs& attrs
   return f;
 }
 
+// Asks for the lines that a task of `tokens` rows and `groups` groups of outputs will write, which
+// another core has read: they are here when its sums are.
+inline void own_outputs(const LaunchArgs& args, int64_t first, int64_t tokens, int64_t group,
+                        int64_t groups) {
+  const int64_t stride = args.out[0].row_stride;
+  const float* row = args.out[0].as<const float>() + first * stride + group * kGroupRows;
+  for (int64_t t = 0; t < tokens; ++t, row += stride)
+    for (int64_t g = 0; g < groups; ++g) asm volatile("prefetchw %0" : : "m"(row[g * kGroupRows]));
+}
+
 }  // namespace tokamak

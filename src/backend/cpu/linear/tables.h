@@ -11,15 +11,12 @@ namespace {
 #if defined(__AVX512F__)
 #define TOKAMAK_FLOAT_TILES(f) \
   {1, 2, 4, 8}, { f(1), f(2), f(4), f(8) }
-#define TOKAMAK_INT8_TILES(f) TOKAMAK_FLOAT_TILES(f)
-#define TOKAMAK_INT16_TILES(f) TOKAMAK_FLOAT_TILES(f)
+#define TOKAMAK_INTEGER_TILES(f) TOKAMAK_FLOAT_TILES(f)
 #else
 #define TOKAMAK_FLOAT_TILES(f) \
   {1, 2, 4, 6}, { f(1), f(2), f(4), f(6) }
-#define TOKAMAK_INT8_TILES(f) \
+#define TOKAMAK_INTEGER_TILES(f) \
   {1, 2, 4}, { f(1), f(2), f(4) }
-#define TOKAMAK_INT16_TILES(f) \
-  {1, 2}, { f(1), f(2) }
 #endif
 
 template <DType D>
@@ -39,13 +36,15 @@ constexpr LinearKernels bf16_kernels() {
 template <DType D>
 constexpr LinearKernels int8_kernels() {
 #define TOKAMAK_TILE(w) integer_tile<D, w, 1>
-  return {TOKAMAK_INT8_TILES(TOKAMAK_TILE), {}, pack_digits<D, 1>, finish, digit_words<D, 1>};
+  return {
+      TOKAMAK_INTEGER_TILES(TOKAMAK_TILE), {}, pack_integers<D, 1>, finish, integer_words<D, 1>};
 #undef TOKAMAK_TILE
 }
 template <DType D>
 constexpr LinearKernels int16_kernels() {
 #define TOKAMAK_TILE(w) integer_tile<D, w, 2>
-  return {TOKAMAK_INT16_TILES(TOKAMAK_TILE), {}, pack_digits<D, 2>, finish, digit_words<D, 2>};
+  return {
+      TOKAMAK_INTEGER_TILES(TOKAMAK_TILE), {}, pack_integers<D, 2>, finish, integer_words<D, 2>};
 #undef TOKAMAK_TILE
 }
 
@@ -55,7 +54,7 @@ template <DType D, int G>
   return &kTable;
 }
 
-// G digits of activations.
+// Activations of G bytes.
 template <int G>
 [[maybe_unused]] const LinearKernels* integer_kernels_for(DType weight) {
   switch (weight) {

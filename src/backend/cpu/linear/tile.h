@@ -3,10 +3,10 @@
 //   f32   [k][width] f32
 //   bf16  [(k+1)/2][width] pairs of bf16
 //   int16, int8  per span of blocks (32 inputs) that share an activation scale: per run of blocks
-//         that share a weight scale int32 q[blocks][digits 2, 1][8][width] (4 inputs each) and the
-//         run's corrections, int32 [scales of a block: 1 or 2][digits][width] -offset * sum(q);
-//         formats with a minimum have f32 sum(x / scale) [1 or 2][width] instead; then f32
-//         scale[width]. An input is scale * (256 * q[first] + q[second]), or scale * q.
+//         that share a weight scale int32 q[blocks][16, 8][width] (2 or 4 inputs each; int16: pairs
+//         4j, 4j+2 and 4j+1, 4j+3 in turns) and the run's corrections, int32 [scales of a block: 1
+//         or 2][width] -offset * sum(q); formats with a minimum have f32 sum(q) [1 or 2][width]
+//         instead; then f32 scale[width]. An input is scale * q.
 #pragma once
 #include <cstddef>
 #include <cstdint>

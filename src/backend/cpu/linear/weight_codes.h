@@ -70,6 +70,43 @@ TOKAMAK_INLINE I16x quad(const std::byte* data) {
   }
 }
 
+// Inputs 4J, 4J+2 and 4J+1, 4J+3 of sixteen rows as pairs of int16: quad()'s numbers, but int8 as
+// it is meant.
+template <DType D>
+constexpr int kWordOffset = Format<D>::kInt8 ? 0 : Format<D>::kOffset;
+template <DType D>
+constexpr bool kPlainNibbles =
+    !Format<D>::kInt8 && Format<D>::kHighBits == 0 && !Format<D>::kTwoBits;
+
+template <DType D, int J>
+TOKAMAK_INLINE I16x even_words(const std::byte* data) {
+  if constexpr (kPlainNibbles<D>) {
+    const I16x v = simd::iload(data + 64 * (J % 4)), mask = simd::iset1(0x000f000f);
+    if constexpr (J >= 4) return simd::iand(simd::shift_right<4>(v), mask);
+    return simd::iand(v, mask);
+  } else if constexpr (Format<D>::kInt8 && !Format<D>::kMin) {
+    return simd::sign_even_bytes(simd::iload(data + 64 * J));
+  } else if constexpr (Format<D>::kInt8) {
+    return simd::iand(simd::iload(data + 64 * J), simd::iset1(0x00ff00ff));
+  } else {
+    return simd::iand(quad<D, J>(data), simd::iset1(0x00ff00ff));
+  }
+}
+template <DType D, int J>
+TOKAMAK_INLINE I16x odd_words(const std::byte* data) {
+  if constexpr (kPlainNibbles<D>) {
+    const I16x v = simd::iload(data + 64 * (J % 4));
+    if constexpr (J >= 4) return simd::high_nibbles(v);
+    return simd::iand(simd::shift_right<8>(v), simd::iset1(0x000f000f));
+  } else if constexpr (Format<D>::kInt8 && !Format<D>::kMin) {
+    return simd::sign_odd_bytes(simd::iload(data + 64 * J));
+  } else if constexpr (Format<D>::kInt8) {
+    return simd::odd_bytes(simd::iload(data + 64 * J));
+  } else {
+    return simd::odd_bytes(quad<D, J>(data));
+  }
+}
+
 // acc + the products of quad()'s bytes with signed ones of -127 … 127.
 template <DType D>
 TOKAMAK_INLINE I16x dot(I16x acc, I16x w, I16x x) {
@@ -102,14 +139,14 @@ TOKAMAK_INLINE F16x record_scale(const std::byte* r, int64_t b, int sub) {
   else
     return simd::mul(simd::load_f16(r), simd::load_u8(r + 64 + b % 8 * 16));
 }
-template <DType D>
+template <DType D, bool kTurned = Format<D>::kTurned>
 TOKAMAK_INLINE F16x record_min(const std::byte* r, int64_t b, int sub) {
   F16x m = simd::load_f16(r + 32);
   if constexpr (D == DType::q2_k)
     m = simd::mul(m, simd::load_u4<4>(r + 64 + (b % 8 * 2 + sub) * 16));
   else if constexpr (Format<D>::kK)
     m = simd::mul(m, simd::load_u8(r + 64 + 128 + b % 8 * 16));
-  else if constexpr (Format<D>::kTurned)
+  else if constexpr (kTurned)
     m = simd::fma(simd::load_f16(r), simd::set1(128), m);
   return Format<D>::kK ? simd::sub(simd::zero(), m) : m;
 }

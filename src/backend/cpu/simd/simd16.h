@@ -203,6 +203,28 @@ TOKAMAK_INLINE I16x dot_i8(I16x acc, I16x w, I16x x) {
   const __m512i odd = _mm512_madd_epi16(_mm512_srai_epi16(w.v, 8), _mm512_srai_epi16(x.v, 8));
   return {_mm512_add_epi32(acc.v, _mm512_add_epi32(even, odd))};
 }
+// acc + sum of two products of int16 per lane.
+TOKAMAK_INLINE I16x dot_i16(I16x acc, I16x w, I16x x) {
+#if defined(__AVX512VNNI__)
+  return {_mm512_dpwssd_epi32(acc.v, w.v, x.v)};
+#else
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(w.v, x.v))};
+#endif
+}
+// The lower and the upper byte of each 16 bits as int16.
+TOKAMAK_INLINE I16x sign_even_bytes(I16x a) {
+  return {_mm512_srai_epi16(_mm512_slli_epi16(a.v, 8), 8)};
+}
+TOKAMAK_INLINE I16x sign_odd_bytes(I16x a) { return {_mm512_srai_epi16(a.v, 8)}; }
+TOKAMAK_INLINE I16x odd_bytes(I16x a) { return {_mm512_srli_epi16(a.v, 8)}; }
+// Of each 16 bits, the highest four.
+TOKAMAK_INLINE I16x high_nibbles(I16x a) { return {_mm512_srli_epi16(a.v, 12)}; }
+// int32 lanes as sixteen saturated int16, of each four the first, third, second and fourth.
+TOKAMAK_INLINE void store_i16_even_odd(void* p, I16x a) {
+  const __m256i v = _mm512_cvtsepi32_epi16(a.v);
+  _mm256_storeu_si256(static_cast<__m256i*>(p),
+                      _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(v, 0xd8), 0xd8));
+}
 #if defined(__AVX512VNNI__)
 constexpr bool kHasVnni = true;
 #else
@@ -423,6 +445,28 @@ TOKAMAK_INLINE __m256i dot_u8_half(__m256i acc, __m256i w, __m256i x) {
 }
 TOKAMAK_INLINE I16x dot_u8(I16x acc, I16x w, I16x x) {
   return {dot_u8_half(acc.lo, w.lo, x.lo), dot_u8_half(acc.hi, w.hi, x.hi)};
+}
+TOKAMAK_INLINE I16x dot_i16(I16x acc, I16x w, I16x x) {
+  return {_mm256_add_epi32(acc.lo, _mm256_madd_epi16(w.lo, x.lo)),
+          _mm256_add_epi32(acc.hi, _mm256_madd_epi16(w.hi, x.hi))};
+}
+TOKAMAK_INLINE I16x sign_even_bytes(I16x a) {
+  return {_mm256_srai_epi16(_mm256_slli_epi16(a.lo, 8), 8),
+          _mm256_srai_epi16(_mm256_slli_epi16(a.hi, 8), 8)};
+}
+TOKAMAK_INLINE I16x sign_odd_bytes(I16x a) {
+  return {_mm256_srai_epi16(a.lo, 8), _mm256_srai_epi16(a.hi, 8)};
+}
+TOKAMAK_INLINE I16x odd_bytes(I16x a) {
+  return {_mm256_srli_epi16(a.lo, 8), _mm256_srli_epi16(a.hi, 8)};
+}
+TOKAMAK_INLINE I16x high_nibbles(I16x a) {
+  return {_mm256_srli_epi16(a.lo, 12), _mm256_srli_epi16(a.hi, 12)};
+}
+TOKAMAK_INLINE void store_i16_even_odd(void* p, I16x a) {
+  const __m256i v = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
+  _mm256_storeu_si256(static_cast<__m256i*>(p),
+                      _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(v, 0xd8), 0xd8));
 }
 // |w| * (x with w's sign): 128 * 127 * 2 stays inside int16.
 TOKAMAK_INLINE I16x dot_i8(I16x acc, I16x w, I16x x) {
