@@ -76,6 +76,7 @@ CompileReport build_into(const BuildOptions& options, const ModelConfig& config,
   compile.kv_dtype = kv_dtype(options, config);
   compile.tune = options.tuning;
   compile.activation_bits = options.activation_bits;
+  compile.activation_scales = config.quantization.activation_scales;
   compile.deterministic = options.deterministic;
   compile.debug_tensors = options.debug_tensors;
   if (options.weights_at_open) compile.random_weights = kRandomSeed;

@@ -135,6 +135,7 @@ std::unique_ptr<Session> open_draft_model(const LLMOptions& o, Backend& backend)
   options.max_lora_rank = 0;
   options.lora_target_modules.clear();
   options.debug_tensors.clear();
+  options.gpu_weights_percent = "100";
   options.kv_cache_free_gpu_mem_fraction *= 0.1;  // the model itself takes of the rest
   const fs::path directory = engine_of(o.draft_model, options, backend);
   SessionOptions s = session_options(options, directory, backend);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "api/calibrate.h"
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/divergence.h"
@@ -17,7 +18,8 @@ namespace {
 
 struct Flags {
   std::string checkpoint_dir, model_dir, output_dir, qformat, dtype = "auto", eval_text;
-  std::string kv_cache_dtype;
+  std::string kv_cache_dtype, calib_dataset;
+  int64_t calib_size = 512, calib_max_seq_length = 512;
   int64_t eval_ctx = 512, eval_windows = 0;
   QuantOptions quant;
   int tp_size = 1, pp_size = 1, workers = 0;
@@ -34,6 +36,13 @@ QuantReport quantize(const Flags& f) {
                                                                 : "";
   if (f.checkpoint_dir.empty() == f.model_dir.empty())
     fail("give --checkpoint_dir or --model_dir, one of them");
+  std::map<std::string, double> scales;
+  if (!f.calib_dataset.empty()) {
+    if (!recipe.fp8) fail("--calib_dataset goes with --qformat fp8, not with {}", f.qformat);
+    scales =
+        calibrate_activations({f.model_dir.empty() ? f.checkpoint_dir : f.model_dir,
+                               f.calib_dataset, f.calib_size, f.calib_max_seq_length, f.workers});
+  }
   if (!f.model_dir.empty()) {
     ConvertOptions o;
     o.model = f.model_dir;
@@ -45,12 +54,13 @@ QuantReport quantize(const Flags& f) {
     o.quant = recipe;
     o.overwrite = f.overwrite;
     o.kv_cache_quant_algo = kv_cache_algo;
+    o.activation_scales = scales;
     return convert(o);
   }
   if (f.dtype != "auto" || f.tp_size != 1 || f.pp_size != 1)
     fail("--dtype, --tp_size and --pp_size go with --model_dir; a checkpoint keeps its own");
   return quantize_checkpoint(
-      {f.checkpoint_dir, f.output_dir, recipe, f.workers, f.overwrite, kv_cache_algo});
+      {f.checkpoint_dir, f.output_dir, recipe, f.workers, f.overwrite, kv_cache_algo, scales});
 }
 
 // What the quantization cost, against the model as it was.
@@ -76,6 +86,14 @@ Run declare_quantize(CLI::App& app) {
   app.add_option("--kv_cache_dtype", f->kv_cache_dtype,
                  "what builds of the result keep keys and values in: int8, fp8 (default: 16 bits)")
       ->check(CLI::IsMember({"int8", "fp8"}));
+  app.add_option("--calib_dataset", f->calib_dataset,
+                 "with fp8: a text over which the model runs first, for static scales of "
+                 "activations (default: a scale per token, found as they come)")
+      ->check(CLI::ExistingFile);
+  app.add_option("--calib_size", f->calib_size, "windows of that text, at most")
+      ->capture_default_str();
+  app.add_option("--calib_max_seq_length", f->calib_max_seq_length, "tokens of a window")
+      ->capture_default_str();
   app.add_option("--dtype", f->dtype,
                  "with --model_dir: of what stays plain: auto, float32, float16, bfloat16")
       ->capture_default_str();

@@ -52,6 +52,7 @@ CompileReport compile_engine(Graph graph, WeightSource& source, Backend& backend
   run_passes(graph, default_passes());
   Plan plan = lower(graph, {options.kv_dtype});
   set_activation_bits(plan, options.activation_bits);
+  set_activation_scales(plan, options.activation_scales);
   if (options.deterministic) set_deterministic(plan);
 
   TuneOptions tune;

@@ -1,6 +1,7 @@
 // One rank's graph → its engine file: passes, lowering, tuning, memory plan, packing.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "compile/tuner.h"
@@ -14,7 +15,8 @@ struct CompileOptions {
   BuildLimits limits;
   DType kv_dtype = DType::f16;
   bool tune = true;
-  std::string activation_bits = "auto";  // engine/numerics.h
+  std::string activation_bits = "auto";             // engine/numerics.h
+  std::map<std::string, double> activation_scales;  // QuantizationConfig's
   bool deterministic = false;
   uint64_t random_weights = 0;  // engine/plan.h: no weights are written
   std::string debug_tensors;    // glob over value names of the graph before its passes; empty: none

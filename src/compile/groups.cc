@@ -16,6 +16,7 @@ constexpr size_t kMaxCandidates = 6;
 OpSignature shared_signature(const Plan& plan, const PlanStep& step) {
   OpSignature s = plan.signature(step);
   if (s.op == Op::attention) s.attrs.set("layer", int64_t{0});
+  if (s.attrs.has("x_scale")) s.attrs.set("x_scale", 1.0);
   return s;
 }
 

@@ -2,6 +2,7 @@
 // tensors stream through in small pieces, whatever the model's size.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -18,7 +19,8 @@ struct ConvertOptions {
   int workers = 0;                     // threads; 0: one per core, at most 8
   std::optional<bool> keep_quantized;  // GGUF blocks stay as they are; default: yes with dtype auto
   std::string kv_cache_quant_algo;     // for config.json: what builds keep the KV cache in; or ""
-  QuantRecipe quant;                   // weight-only quantization on the way; default: none
+  std::map<std::string, double> activation_scales;  // likewise: of FP8, with quant
+  QuantRecipe quant;  // weight-only quantization on the way; default: none
   bool overwrite = false;
 };
 

@@ -100,6 +100,8 @@ class Planner {
     policy_.check_excluded();
     policy_.check_any();
     policy_.describe(plan_.config.quantization);
+    if (!options_.activation_scales.empty())
+      plan_.config.quantization.activation_scales = options_.activation_scales;
     QuantReport& r = plan_.report;
     r.format = policy_.formats();
     r.notices = policy_.notices();
@@ -164,6 +166,15 @@ class Planner {
         options_.tp_size, c.rule.source, c.rule.columns, name(dtype), block, fits);
   }
 
+  // One for q, k and v, which see the same activations.
+  void note_scale(const CheckedRule& c) {
+    const bool part = c.rule.shard == Shard::q_heads || c.rule.shard == Shard::kv_heads;
+    std::string module = c.rule.target.substr(0, c.rule.target.rfind('.'));
+    if (part) module.replace(module.rfind('.') + 1, std::string::npos, "qkv");
+    double& scale = plan_.config.quantization.activation_scales[module];
+    scale = std::max(scale, c.input_scale);
+  }
+
   void plan_rank(int pp, int tp) {
     std::vector<OutputTensor>& out = plan_.ranks.emplace_back();
     const int64_t first = plan_.config.num_hidden_layers / options_.pp_size * pp;
@@ -174,6 +185,7 @@ class Planner {
       t.name = renumbered(t.name, first);
       any_blocks_ |= is_block_format(t.dtype);
       any_fp8_ |= t.dtype == DType::f8_row;
+      if (t.dtype == DType::f8_row && c.input_scale > 0) note_scale(c);
       const bool part = c.rule.shard == Shard::q_heads || c.rule.shard == Shard::kv_heads;
       if (!part && !qkv.empty()) join_qkv(std::exchange(qkv, {}), out);
       (part ? qkv : out).push_back(std::move(t));

@@ -1,8 +1,10 @@
 #include "convert/source_check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
+#include "base/block_codec.h"
 #include "base/error.h"
 
 namespace tokamak {
@@ -54,6 +56,27 @@ const TensorView* scale_of(const ModelSource& source, const WeightRule& rule,
   return &scale;
 }
 
+// The static scale that activations have beside FP8 weights; 0: they have none.
+double input_scale_of(const ModelSource& source, const WeightRule& rule, const TensorView& found) {
+  constexpr std::string_view kWeight = ".weight";
+  if (found.dtype != DType::f8e4m3 || !rule.source.ends_with(kWeight)) return 0;
+  const std::string name =
+      rule.source.substr(0, rule.source.size() - kWeight.size()) + ".input_scale";
+  const auto it = source.tensors().find(name);
+  if (it == source.tensors().end()) return 0;
+  const TensorView& scale = it->second;
+  const bool plain =
+      scale.dtype == DType::f32 || scale.dtype == DType::f16 || scale.dtype == DType::bf16;
+  if (!plain || scale.shape.elems() != 1)
+    fail("'{}': tensor '{}' is {} {}, expected one float for all activations", source.name, name,
+         info(scale.dtype).long_name, scale.shape.str());
+  float value = 0;
+  dequantize_row(scale.dtype, scale.data, &value, 1);
+  if (!std::isfinite(value) || value <= 0)
+    fail("'{}': tensor '{}' is {}, expected a positive number", source.name, name, value);
+  return value;
+}
+
 bool contains_any(const std::string& name, const std::vector<std::string>& parts) {
   return std::any_of(parts.begin(), parts.end(),
                      [&](const std::string& p) { return name.find(p) != std::string::npos; });
@@ -76,7 +99,6 @@ void check_extra(const ModelSource& source, const std::vector<WeightRule>& rules
     if (used.contains(name) || contains_any(name, source.names->ignored)) continue;
     const auto is_head = [&](const std::string& head) { return name == head + ".weight"; };
     if (std::any_of(source.names->heads.begin(), source.names->heads.end(), is_head)) continue;
-    // Activations are scaled as they come.
     if (name.ends_with(".weight_scale") || name.ends_with(".input_scale")) continue;
     if (name.ends_with(".weight") || name.ends_with(".bias"))
       fail(
@@ -100,7 +122,7 @@ std::vector<CheckedRule> check_source(const ModelSource& source,
   for (const WeightRule& r : rules) {
     const TensorView& found = source.tensors().find(r.source)->second;
     check_shape(source, r, found);
-    out.push_back({r, &found, scale_of(source, r, found)});
+    out.push_back({r, &found, scale_of(source, r, found), input_scale_of(source, r, found)});
   }
   return out;
 }

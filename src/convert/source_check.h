@@ -12,6 +12,7 @@ struct CheckedRule {
   WeightRule rule;
   const TensorView* source = nullptr;
   const TensorView* scale = nullptr;  // of float8_e4m3 weights: one number, or one for each row
+  double input_scale = 0;             // of their activations, where it is static
 };
 
 // The rules with their tensors. Error: missing, misshapen or unexpected weights. Other left-over

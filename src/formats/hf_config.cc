@@ -15,10 +15,12 @@ void refuse_quantized(const JsonFields& root) {
     const std::string format = q->find_string("format").value_or("");
     if (method == "fp8" || (method == "compressed-tensors" && format == "float-quantized"))
       continue;  // the tensors say the rest
+    if (method == "modelopt" && q->find_string("quant_algo").value_or("") == "FP8") continue;
     fail(
         "'{}': the weights are quantized (quant_method '{}'{}), which convert does not read; "
-        "supported are float32, float16 and bfloat16 weights, FP8 weights (quant_method fp8, or "
-        "compressed-tensors in format float-quantized) and GGUF files",
+        "supported are float32, float16 and bfloat16 weights, FP8 weights (quant_method fp8, "
+        "modelopt with quant_algo FP8, or compressed-tensors in format float-quantized) and GGUF "
+        "files",
         root.source(), method, format.empty() ? "" : ", format '" + format + "'");
   }
 }

@@ -54,10 +54,12 @@ RopeScalingConfig rope_from_json(const JsonFields& f) {
 
 Json quantization_to_json(const QuantizationConfig& q) {
   const auto algo = [](const std::string& s) { return s.empty() ? Json(nullptr) : Json(s); };
-  return {
+  Json j = {
       {"quant_algo", algo(q.quant_algo)},     {"kv_cache_quant_algo", algo(q.kv_cache_quant_algo)},
       {"group_size", q.group_size},           {"has_zero_point", q.has_zero_point},
       {"pre_quant_scale", q.pre_quant_scale}, {"exclude_modules", q.exclude_modules}};
+  if (!q.activation_scales.empty()) j["activation_scales"] = q.activation_scales;
+  return j;
 }
 
 QuantizationConfig quantization_from_json(const JsonFields& f) {
@@ -68,6 +70,9 @@ QuantizationConfig quantization_from_json(const JsonFields& f) {
   q.has_zero_point = f.find_bool("has_zero_point").value_or(false);
   q.pre_quant_scale = f.find_bool("pre_quant_scale").value_or(false);
   q.exclude_modules = f.strings("exclude_modules");
+  if (const auto scales = f.object("activation_scales"))
+    for (const auto& [module, value] : scales->json().items())
+      q.activation_scales[module] = scales->get_float(module);
   return q;
 }
 
@@ -125,6 +130,12 @@ void validate_quantization(const QuantizationConfig& q, const std::string& sourc
   if (g != 0 && g != -1 && g != 32 && g != 64 && g != 128)
     fail("'{}': quantization.group_size is {}, expected 32, 64, 128 or -1 (a whole row)", source,
          g);
+  for (const auto& [module, scale] : q.activation_scales)
+    check_positive(source, fmt::format("quantization.activation_scales['{}']", module).c_str(),
+                   scale);
+  if (!q.activation_scales.empty() && q.quant_algo != "FP8")
+    fail("'{}': quantization.activation_scales go with quant_algo FP8, found '{}'", source,
+         q.quant_algo);
   if (q.pre_quant_scale)
     fail("'{}': quantization.pre_quant_scale is true; scales of activations are not supported",
          source);

@@ -35,6 +35,9 @@ struct QuantizationConfig {
   int64_t group_size = 0;
   bool has_zero_point = false, pre_quant_scale = false;
   std::vector<std::string> exclude_modules;
+  // FP8 with static scales of activations: of modules, q, k and v under one name
+  // ("transformer.layers.0.attention.qkv").
+  std::map<std::string, double> activation_scales;
 };
 
 // Beyond these a file is damaged, not large; loops over layers and heads stay bounded.

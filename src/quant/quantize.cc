@@ -124,6 +124,7 @@ QuantReport quantize_checkpoint(const QuantizeOptions& o) {
   policy.check_excluded();
   policy.check_any();
   policy.describe(config.quantization);
+  config.quantization.activation_scales = o.activation_scales;
   if (!o.kv_cache_quant_algo.empty())
     config.quantization.kv_cache_quant_algo = o.kv_cache_quant_algo;
   report.format = policy.formats();

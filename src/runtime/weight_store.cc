@@ -183,7 +183,15 @@ void WeightStore::load() {
   const auto own = static_cast<size_t>(own_bytes());
   if (own > 0) memory_ = backend_.allocate(own);
   host_bytes_ = static_cast<size_t>(ring_.moved);
-  if (host_bytes_ > 0) host_ = backend_.allocate_shared(host_bytes_);
+  if (host_bytes_ > 0) {
+    try {
+      host_ = backend_.allocate_shared(host_bytes_);
+    } catch (const Error& e) {
+      fail(
+          "no {:.1f} GB of host memory for the weights that --gpu_weights_percent leaves there: {}",
+          static_cast<double>(host_bytes_) / 1e9, e.what());
+    }
+  }
   place_in_ring(align(place_on_device(), kRingAlign));
   if (generated())
     make_plain();

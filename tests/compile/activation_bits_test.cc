@@ -1,10 +1,12 @@
 // What --activation_bits auto gives to which linear.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "engine/engine_file.h"
 #include "engine/numerics.h"
+#include "ops/linear.h"
 #include "runtime/tiny_model.h"
 
 namespace tokamak {
@@ -44,6 +46,30 @@ TEST(ActivationBits, AutoReachesTheSteps) {
     }
     EXPECT_EQ(attention_out, 3);
   }
+}
+
+// The largest of a linear's modules; none where activations keep 16 bits.
+TEST(ActivationScales, ReachFp8Linears) {
+  const auto backend = make_backend("cpu", 1);
+  const testing::TempDir folder;
+  BuildOptions o;
+  o.tuning = false;
+  const auto engine = testing::build_tiny(folder.path(), *backend, o, DType::f8_row);
+  Plan plan = EngineFile::open(engine / "rank0.engine").plan();
+  const std::string layer = "transformer.layers.1.";
+  set_activation_scales(plan, {{layer + "attention.qkv", 0.5},
+                               {layer + "mlp.fc", 0.25},
+                               {layer + "mlp.gate", 0.75},
+                               {"lm_head", 2.0}});
+  std::map<LinearKind, double> found;
+  for (const PlanStep& s : plan.steps) {
+    if (s.op != Op::linear && s.op != Op::linear_glu) continue;
+    const double scale = LinearAttrs::from(s.attrs).x_scale;
+    EXPECT_TRUE(scale == 0 || s.name.starts_with(layer)) << s.name;
+    if (scale > 0) found[linear_kind(plan, s)] = scale;
+  }
+  EXPECT_EQ(found,
+            (std::map<LinearKind, double>{{LinearKind::qkv, 0.5}, {LinearKind::gate_up, 0.75}}));
 }
 
 }  // namespace

@@ -178,6 +178,47 @@ TEST_F(Quantize, PublishedFp8WeightsKeepTheirCodes) {
   EXPECT_THAT(error_of([&] { convert(o); }), HasSubstr("up_proj.weight_scale"));
 }
 
+// Static scales of activations stay with the codes: one for q, k and v, the largest of theirs.
+TEST_F(Quantize, PublishedStaticScalesGoToTheConfig) {
+  Weights scales;
+  for (auto& [name, w] : weights_) {
+    if (name.find("_proj") == std::string::npos) continue;
+    for (float& v : w.second) v *= 2000;
+    scales[name + "_scale"] = {{}, {0.004f}};
+    const std::string module = name.substr(0, name.size() - std::string(".weight").size());
+    const bool k = name.find("k_proj") != std::string::npos;
+    scales[module + ".input_scale"] = {{}, {k ? 0.5f : 0.25f}};
+  }
+  weights_.insert(scales.begin(), scales.end());
+  const char* const published[] = {
+      R"(,"quantization_config":{"quant_method":"fp8","activation_scheme":"static"})",
+      R"(,"quantization_config":{"quant_method":"modelopt","quant_algo":"FP8"})",
+      R"(,"quantization_config":{"quant_method":"compressed-tensors","format":"float-quantized"})"};
+  for (const char* config : published) {
+    write_model(config);
+    for (const bool keep : {true, false}) {
+      ConvertOptions o = convert_options("published");
+      o.keep_quantized = keep;
+      o.overwrite = true;
+      convert(o);
+      const auto found = Checkpoint::open(o.output_dir).config().quantization.activation_scales;
+      EXPECT_EQ(found.size(), keep ? 5u * static_cast<size_t>(s_.layers) : 0u);
+      if (!keep) continue;
+      EXPECT_EQ(found.at("transformer.layers.1.attention.qkv"), 0.5);
+      EXPECT_EQ(found.at("transformer.layers.0.mlp.proj"), 0.25);
+    }
+  }
+  write_model(R"(,"quantization_config":{"quant_method":"modelopt","quant_algo":"NVFP4"})");
+  ConvertOptions o = convert_options("refused");
+  EXPECT_THAT(error_of([&] { convert(o); }), HasSubstr("'modelopt'"));
+  for (const auto& wrong : {std::vector<float>{-1}, std::vector<float>{1, 2}}) {
+    weights_["model.layers.0.mlp.up_proj.input_scale"] = {{static_cast<int64_t>(wrong.size())},
+                                                          wrong};
+    write_model(R"(,"quantization_config":{"quant_method":"fp8"})");
+    EXPECT_THAT(error_of([&] { convert(o); }), HasSubstr("up_proj.input_scale"));
+  }
+}
+
 TEST_F(Quantize, OnePassThroughConvertGivesTheSameBytes) {
   write_model();
   std::ofstream(dir_ / "model/tokenizer.json") << "{}";

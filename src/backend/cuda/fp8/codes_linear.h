@@ -12,6 +12,7 @@ struct CodesLinear {
   cuda::RowsArg in(size_t i, const LaunchArgs& args) const;
   // y, and what comes after the product, which is yet to be named.
   cuda::FinishArg finish(const LaunchArgs& args) const;
+  float x_scale() const { return static_cast<float>(attrs.x_scale); }
   const float* scales_of(const std::byte* weight) const;
 
   const OpSignature s;

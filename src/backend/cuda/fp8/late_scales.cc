@@ -32,7 +32,7 @@ class LateScales final : public Kernel {
     const CodesRoom room(op_.s, f.y.rows, DType::f16);
     auto* codes = reinterpret_cast<uint8_t*>(args.workspace + room.codes);
     auto* scales = reinterpret_cast<float*>(args.workspace + room.scales);
-    cuda::quantize_f8_rows(op_.in(0, args), codes, scales, stream);
+    cuda::quantize_f8_rows(op_.in(0, args), op_.x_scale(), codes, scales, stream);
 
     // cuBLASLt steps forward from the weight that lies first.
     const std::byte *first = args.in[1].data, *other = args.in[2].data;

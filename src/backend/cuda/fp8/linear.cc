@@ -28,7 +28,7 @@ class F8Linear final : public Kernel {
     F8MatmulOperands o;
     auto* codes = reinterpret_cast<uint8_t*>(args.workspace + room.codes);
     auto* scales = reinterpret_cast<float*>(args.workspace + room.scales);
-    cuda::quantize_f8_rows(op_.in(0, args), codes, scales, stream);
+    cuda::quantize_f8_rows(op_.in(0, args), op_.x_scale(), codes, scales, stream);
     o.x = codes;
     o.x_scales = scales;
     o.tokens = f.y.rows;

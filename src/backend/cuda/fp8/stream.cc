@@ -75,7 +75,8 @@ class F8Stream final : public Kernel {
     if (codes_) {
       dense.data = room + aligned(static_cast<size_t>(x.rows) * sizeof(float));
       dense.dtype = DType::u8;
-      cuda::quantize_f8_rows(x, static_cast<uint8_t*>(dense.data), reinterpret_cast<float*>(room),
+      cuda::quantize_f8_rows(x, static_cast<float>(attrs_.x_scale),
+                             static_cast<uint8_t*>(dense.data), reinterpret_cast<float*>(room),
                              stream);
       return dense;
     }

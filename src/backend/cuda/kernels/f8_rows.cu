@@ -53,8 +53,8 @@ __device__ inline void exchange(uint32_t (&w)[4]) {
 
 // U: units of a thread.
 template <int U, bool kVectors>
-__global__ __launch_bounds__(kMaxThreads) void quantize_kernel(RowsArg x, uint8_t* codes,
-                                                               float* scales) {
+__global__ __launch_bounds__(kMaxThreads) void quantize_kernel(RowsArg x, float scale,
+                                                               uint8_t* codes, float* scales) {
   __shared__ float shared[32];
   wait_for_previous();
   let_next_start();
@@ -77,7 +77,10 @@ __global__ __launch_bounds__(kMaxThreads) void quantize_kernel(RowsArg x, uint8_
       for (int i = 0; i < kVector; ++i) largest = fmaxf(largest, fabsf(f[u][h][i]));
     }
   }
-  largest = block_reduce(largest, shared, [](float a, float b) { return fmaxf(a, b); });
+  if (scale > 0)
+    largest = kLargestCode * scale;
+  else
+    largest = block_reduce(largest, shared, [](float a, float b) { return fmaxf(a, b); });
   const float inverse = largest < kLeast ? 0 : kLargestCode / largest;
   if (threadIdx.x == 0) scales[row] = largest < kLeast ? 0 : largest / kLargestCode;
 #pragma unroll
@@ -95,14 +98,15 @@ __global__ __launch_bounds__(kMaxThreads) void quantize_kernel(RowsArg x, uint8_
 }
 
 template <int U>
-void quantize_units(const RowsArg& x, uint8_t* codes, float* scales, cudaStream_t stream) {
+void quantize_units(const RowsArg& x, float scale, uint8_t* codes, float* scales,
+                    cudaStream_t stream) {
   const int64_t units = (x.width / kUnit + U - 1) / U;
   const dim3 grid(static_cast<unsigned>(x.rows)),
       block(static_cast<unsigned>((units + 31) / 32 * 32));
   if (has_vectors(x))
-    launch_overlapped(quantize_kernel<U, true>, grid, block, 0, stream, x, codes, scales);
+    launch_overlapped(quantize_kernel<U, true>, grid, block, 0, stream, x, scale, codes, scales);
   else
-    launch_overlapped(quantize_kernel<U, false>, grid, block, 0, stream, x, codes, scales);
+    launch_overlapped(quantize_kernel<U, false>, grid, block, 0, stream, x, scale, codes, scales);
 }
 
 constexpr int kFinishThreads = 256, kFinishVectors = 2;  // of a thread
@@ -253,12 +257,12 @@ bool all_have_vectors(const FinishArg& f) {
 
 }  // namespace
 
-void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t stream) {
+void quantize_f8_rows(RowsArg x, float scale, uint8_t* codes, float* scales, cudaStream_t stream) {
   if (x.rows == 0) return;
   const int64_t units = x.width / kUnit;
-  if (units <= kMaxThreads) return quantize_units<1>(x, codes, scales, stream);
-  if (units <= 2 * kMaxThreads) return quantize_units<2>(x, codes, scales, stream);
-  quantize_units<4>(x, codes, scales, stream);
+  if (units <= kMaxThreads) return quantize_units<1>(x, scale, codes, scales, stream);
+  if (units <= 2 * kMaxThreads) return quantize_units<2>(x, scale, codes, scales, stream);
+  quantize_units<4>(x, scale, codes, scales, stream);
 }
 
 void scale_linear(const FinishArg& f, cudaStream_t stream) {

@@ -4,9 +4,10 @@
 
 namespace tokamak::cuda {
 
-// Each row of x to e4m3 codes [rows, width], in the order of f8_format.h, and its scale: its
-// largest magnitude over 448. The width is a multiple of F8Format::kColumns.
-void quantize_f8_rows(RowsArg x, uint8_t* codes, float* scales, cudaStream_t stream);
+// Each row of x to e4m3 codes [rows, width], in the order of f8_format.h, and its scale: `scale`
+// where it is not 0 (what lies beyond its codes saturates), else the row's largest magnitude over
+// 448. The width is a multiple of F8Format::kColumns.
+void quantize_f8_rows(RowsArg x, float scale, uint8_t* codes, float* scales, cudaStream_t stream);
 
 // What follows a product that is in memory:  y = activation(a + bias) [* (b + bias_b)] + residual.
 // Null data: not there.

@@ -56,7 +56,7 @@ class TileLinear final : public Kernel {
     if (codes_) {
       auto* codes = reinterpret_cast<uint8_t*>(args.workspace);
       auto* scales = reinterpret_cast<float*>(args.workspace + scales_at(a.tokens));
-      cuda::quantize_f8_rows(x, codes, scales, stream);
+      cuda::quantize_f8_rows(x, op_.x_scale(), codes, scales, stream);
       a.row_scales = scales;
       a.x = maps_.boxes(codes, DType::u8, a.tokens, op_.k, op_.k, cuda::kTileBox);
       return;
