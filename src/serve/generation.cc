@@ -81,10 +81,10 @@ void Generation::start(size_t first, int64_t count) {
   const uint64_t id = room_.executor.enqueue(
       std::move(r), [self = shared_from_this(), first](const ExecutorEvent& e) {
         Choice& c = self->choices_[first + static_cast<size_t>(e.output)];
-        self->note(c, e);
-        self->reply_->post([self, &c, e] {
+        const double came_s = self->note(c, e);
+        self->reply_->post([self, &c, e, came_s] {
           try {
-            self->take(c, e);
+            self->take(c, e, came_s);
           } catch (const std::exception& failure) {  // one answer's trouble is not the server's
             log::error("an answer failed: {}", failure.what());
             self->fail_all("internal error");
@@ -100,19 +100,17 @@ void Generation::start(size_t first, int64_t count) {
 }
 
 // Times as they are when the token comes, not when somebody reads it.
-void Generation::note(Choice& c, const ExecutorEvent& e) {
-  if (!e.token) return;
+double Generation::note(Choice& c, const ExecutorEvent& e) {
   const double now = now_s();
-  if (c.last_s == 0) {
-    c.first_s = now;
+  if (!e.token) return now;
+  if (c.noted_s == 0)
     room_.metrics.first_token(now - arrival_s_);
-  } else {
-    room_.metrics.next_token(now - c.last_s);
-  }
-  c.last_s = now;
+  else
+    room_.metrics.next_token(now - c.noted_s);
+  return c.noted_s = now;
 }
 
-void Generation::take(Choice& c, const ExecutorEvent& e) {
+void Generation::take(Choice& c, const ExecutorEvent& e, double came_s) {
   if (c.ended || over_) return;
   if (!e.prompt_logprobs.empty())
     for (Choice& other : choices_)
@@ -120,7 +118,8 @@ void Generation::take(Choice& c, const ExecutorEvent& e) {
   Piece piece;
   piece.choice = c.index;
   if (e.token) {
-    ++c.tokens;
+    if (c.tokens++ == 0) c.first_s = came_s;
+    c.last_s = came_s;
     ++usage_.completion_tokens;
     if (c.tokens == 1 && c.index % static_cast<size_t>(request_.n) == 0)
       usage_.cached_tokens += e.reused_tokens;

@@ -74,8 +74,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::vector<OutputToken> held;  // not yet in a piece
     std::vector<TokenLogprobs> held_of_prompt;
     int64_t tokens = 0;
-    // Of the executor's delivering thread alone.
-    double first_s = 0, last_s = 0;
+    double first_s = 0, last_s = 0;  // when they came
+    double noted_s = 0;              // the last one; of the executor's delivering thread alone
   };
 
   Generation(EngineRoom& room, GenerationRequest request, std::shared_ptr<Reply> reply,
@@ -83,8 +83,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void start();
   void start(size_t first, int64_t count);
   int64_t sequences() const;
-  void note(Choice& c, const ExecutorEvent& e);
-  void take(Choice& c, const ExecutorEvent& e);
+  double note(Choice& c, const ExecutorEvent& e);
+  void take(Choice& c, const ExecutorEvent& e, double came_s);
   void finish(Choice& c, const std::string& reason);
   void fail_all(const std::string& error);
   void cancel();

@@ -160,8 +160,8 @@ PrefillQueries prefill_prepare(const AttentionArg& a, const StepArg& step, void*
                       : a.kv_dtype == DType::int8_row ? prepare_kernel<Kv::int8>
                                                       : prepare_kernel<Kv::f8>;
   launch_overlapped(kernel, dim3(static_cast<unsigned>(step.tokens)), dim3(kThreads), 0, stream, a,
-                    step, static_cast<uint8_t*>(workspace), static_cast<float2*>(workspace),
-                    pieces, deterministic);
+                    step, static_cast<uint8_t*>(workspace), static_cast<float2*>(workspace), pieces,
+                    deterministic);
   return q;
 }
 
