@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <optional>
 #include <random>
 
 #include "base/error.h"
@@ -119,19 +120,19 @@ TEST_F(ExecutorOutputs, ShareTheBlocksOfTheirPrompt) {
 
 TEST_F(ExecutorOutputs, OneOutputIsCancelledAlone) {
   Session session(engine(), *backend_, session_options(8000));
-  Executor executor(session, {.max_batch_size = 8});
+  std::optional<Executor> executor(std::in_place, session, ExecutorOptions{.max_batch_size = 8});
   ExecutorRequest r = request(600);
   r.params.n = 3;
   std::vector<std::vector<int32_t>> tokens(3);
   std::vector<std::string> reasons(3);
   std::atomic<int> ended = 0;
   std::atomic<uint64_t> id = 0;
-  id = executor.enqueue(r, [&](const ExecutorEvent& e) {
+  id = executor->enqueue(r, [&](const ExecutorEvent& e) {
     const auto k = static_cast<size_t>(e.output);
     if (e.token) tokens[k].push_back(*e.token);
     if (k == 1 && tokens[1].size() == 4 && !e.last()) {
       while (id == 0) std::this_thread::yield();
-      executor.cancel(id, 1);
+      executor->cancel(id, 1);
     }
     if (!e.last()) return;
     EXPECT_EQ(reasons[k], "") << "an output ends once";
@@ -141,6 +142,7 @@ TEST_F(ExecutorOutputs, OneOutputIsCancelledAlone) {
   while (ended < 3) std::this_thread::yield();
   EXPECT_EQ(reasons, (std::vector<std::string>{"length", "cancelled", "length"}));
   EXPECT_LT(tokens[1].size(), 600u);
+  executor.reset();  // its thread may still be at work after the last event
   const ExecutorResult all = alone(session, r);
   EXPECT_EQ(tokens[0], all.tokens);
   EXPECT_EQ(tokens[2], all.others[1].tokens);
