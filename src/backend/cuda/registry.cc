@@ -7,6 +7,7 @@
 #include "backend/cuda/fp8/linear.h"
 #include "backend/cuda/fp8/stream.h"
 #include "backend/cuda/reference/reference.h"
+#include "backend/cuda/rows/linear.h"
 #include "backend/cuda/skinny/linear.h"
 #include "backend/cuda/stream/linear.h"
 #include "backend/cuda/stream/unpacked.h"
@@ -34,6 +35,7 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_f8_stream(r);
   add_unpacked_linear(r);
   add_stream_linear(r);
+  add_rows_linear(r);
   return r;
 }
 

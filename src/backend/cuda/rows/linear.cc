@@ -1,0 +1,149 @@
+#include "backend/cuda/rows/linear.h"
+
+#include <algorithm>
+
+#include "backend/cuda/fp8/layout.h"
+#include "backend/cuda/kernels/rows_linear.h"
+#include "backend/cuda/map_kind.h"
+#include "backend/cuda/stream/layout.h"
+#include "ops/linear.h"
+
+namespace tokamak {
+namespace {
+
+using cuda::RowsWeights;
+
+cuda::RowsArg from_row(cuda::RowsArg r, int64_t row) {
+  if (!r.data) return r;
+  r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, row * r.stride);
+  r.rows -= row;
+  return r;
+}
+
+RowsWeights rows_weights(DType t) {
+  return t == DType::f8_row                    ? RowsWeights::f8
+         : t == DType::f16 || t == DType::bf16 ? RowsWeights::plain
+                                               : RowsWeights::codes;
+}
+cuda::StreamFormat format_of(DType t) { return stream_format(t).value_or(cuda::StreamFormat{}); }
+int64_t most_tokens(const OpSignature& s, const CudaTarget& target) {
+  const ValueType& w = s.inputs[1];
+  return cuda::rows_linear_tokens(rows_weights(w.dtype), format_of(w.dtype), w.shape[0].size,
+                                  w.shape[1].size, s.op == Op::linear_glu, target.multiprocessors);
+}
+
+class RowsLinear final : public Kernel {
+ public:
+  RowsLinear(const OpSignature& s, const CudaTarget& target)
+      : s_(s),
+        attrs_(LinearAttrs::from(s.attrs)),
+        weights_(s.op == Op::linear_glu ? 2 : 1),
+        multiprocessors_(target.multiprocessors),
+        most_tokens_(most_tokens(s, target)),
+        activation_(map_kind(attrs_.activation)) {}
+
+  void launch(const LaunchArgs& args, ExecContext& exec) const override {
+    const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
+    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
+    const cuda::RowsArg y = rows_arg(s_.outputs[0], args.out[0], *args.step);
+    if (y.rows == 0) return;
+    cuda::RowsLinearArg a;
+    a.weights = rows_weights(s_.inputs[1].dtype);
+    a.w = args.in[1].as<const uint8_t>();
+    if (weights_ == 2) a.w_b = args.in[2].as<const uint8_t>();
+    a.format = format_of(s_.inputs[1].dtype);
+    a.n = s_.inputs[1].shape[0].size;
+    a.k = s_.inputs[1].shape[1].size;
+    a.activation = activation_;
+    if (attrs_.has_bias) a.bias = in(1 + weights_);
+    if (attrs_.has_bias && weights_ == 2) a.bias_b = in(2 + weights_);
+    cuda::RowsArg residual;
+    if (attrs_.has_residual) residual = in(s_.inputs.size() - 1);
+    const cuda::RowsArg x = prepare(in(0), args.workspace, stream);
+    a.dtype = x.dtype;
+    for (int64_t token = 0; token < y.rows; token += most_tokens_) {
+      a.tokens = static_cast<int>(std::min(most_tokens_, y.rows - token));
+      a.x = from_row(x, token);
+      a.y = from_row(y, token);
+      a.residual = from_row(residual, token);
+      cuda::rows_linear(a, multiprocessors_, stream);
+    }
+  }
+
+ private:
+  // Rows at multiples of 16 bytes: x itself, or a copy.
+  cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
+    if (reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) return x;
+    const cuda::RowsArg dense{room, x.rows, x.width, x.width, x.dtype};
+    cuda::reshape(x, dense, 2, stream);
+    return dense;
+  }
+
+  const OpSignature s_;
+  const LinearAttrs attrs_;
+  const size_t weights_;
+  const int multiprocessors_;
+  const int64_t most_tokens_;
+  const cuda::MapKind activation_;
+};
+
+class RowsTactic final : public CudaTactic {
+ public:
+  RowsTactic(Op op, const CudaTarget& target)
+      : CudaTactic(std::string(tokamak::name(op)) + ".rows", op, 90, target) {}
+  size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
+    return static_cast<size_t>(tokens * s.inputs[1].shape[1].size) * 2;
+  }
+  std::string_view weight_layout(const OpSignature& s, int input) const override {
+    const size_t weights = op() == Op::linear_glu ? 2 : 1;
+    if (input == 0 || static_cast<size_t>(input) > weights) return "plain";
+    switch (rows_weights(s.inputs[1].dtype)) {
+      case RowsWeights::f8:
+        return kF8Layout;
+      case RowsWeights::codes:
+        return StreamLayout::kName;
+      case RowsWeights::plain:
+        break;
+    }
+    return "plain";
+  }
+  // The weights are read once for as many tokens as there is room for; every block reads all of x.
+  double estimate_us(const OpSignature& s, int64_t tokens) const override {
+    constexpr double kSecondCacheGbS = 4000;
+    const int64_t most = most_tokens(s, target_), k = s.inputs[1].shape[1].size;
+    const int64_t at_once = std::min(tokens, most), passes = (tokens + most - 1) / most;
+    const double x_bytes = static_cast<double>(target_.multiprocessors * at_once * k * 2);
+    return static_cast<double>(passes) *
+           (2 + (cost(s, at_once, at_once, 0).bytes / (0.95 * target_.read_gb_s) +
+                 x_bytes / kSecondCacheGbS) *
+                    1e-3);
+  }
+  std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
+    return std::make_unique<RowsLinear>(s, target_);
+  }
+
+ protected:
+  bool fits(const OpSignature& s) const override {
+    const ValueType &x = s.inputs[0], &w = s.inputs[1];
+    if (target_.sm != 90 || x.shape.size() != 2) return false;
+    if (x.dtype != DType::f16 && x.dtype != DType::bf16) return false;
+    if (rows_weights(w.dtype) == RowsWeights::plain && w.dtype != x.dtype) return false;
+    if (rows_weights(w.dtype) == RowsWeights::codes && !stream_format(w.dtype)) return false;
+    // The order of sums depends neither on the timing nor on other tokens, but is not that of the
+    // tactics for more of them.
+    if (LinearAttrs::from(s.attrs).deterministic) return false;
+    if (w.shape[0].size == 0 || most_tokens(s, target_) == 0) return false;
+    if (op() == Op::linear_glu && s.inputs[2] != w) return false;
+    for (size_t i = 0; i < s.inputs.size(); ++i)
+      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
+    return is_cuda_activation(s.outputs[0].dtype);
+  }
+};
+
+}  // namespace
+
+void add_rows_linear(CudaRegistry& r) {
+  for (const Op op : {Op::linear, Op::linear_glu}) r.add<RowsTactic>(op, r.target);
+}
+
+}  // namespace tokamak
