@@ -41,12 +41,16 @@ class CudaChoice : public testing::Test {
   std::unique_ptr<Backend> cuda_;
 };
 
+// Up to eight tokens by either of two kernels, which read the same bytes.
 TEST_F(CudaChoice, FewTokensStream) {
   for (const DType w : {DType::f16, DType::int8_row, DType::int4_g128, DType::q4_0})
     for (const auto& [n, k] : kShapes)
-      for (const int64_t tokens : {1, 8, 16, 32, 64})
-        EXPECT_EQ(chosen(linear_of(DType::f16, w, n, k, false), tokens), "linear.stream")
-            << name(w) << " " << n << " x " << k << ", " << tokens << " tokens";
+      for (const int64_t tokens : {1, 8, 16, 32, 64}) {
+        const std::string tactic = chosen(linear_of(DType::f16, w, n, k, false), tokens);
+        EXPECT_TRUE(tactic == "linear.stream" || (tokens <= 8 && tactic == "linear.rows"))
+            << tactic << " for " << name(w) << " " << n << " x " << k << ", " << tokens
+            << " tokens";
+      }
 }
 
 TEST_F(CudaChoice, ManyTokensMultiplyFromTheSameBytes) {

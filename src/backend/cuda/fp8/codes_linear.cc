@@ -8,8 +8,6 @@
 namespace tokamak {
 namespace {
 
-constexpr int64_t kMaxColumns = 32768;  // of a row that quantize_f8_rows takes
-
 size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
 size_t weights_of(const OpSignature& s) { return s.op == Op::linear_glu ? 2 : 1; }
 
@@ -56,7 +54,7 @@ bool codes_linear_fits(const CudaTarget& target, const OpSignature& s, int64_t n
   if (target.sm != kCodesLinearSm || a.deterministic || a.activation_bits != 8) return false;
   if (w.dtype != DType::f8_row) return false;
   const int64_t n = w.shape[0].size, k = w.shape[1].size;
-  if (k % cuda::F8Format::kColumns != 0 || k > kMaxColumns || n % n_unit != 0) return false;
+  if (k % cuda::F8Format::kColumns != 0 || k > kCodesMaxColumns || n % n_unit != 0) return false;
   const size_t weights = weights_of(s);
   if (weights == 2 && s.inputs[2] != w) return false;
   if (x.shape.size() != 2 || !is_cuda_activation(x.dtype)) return false;

@@ -31,6 +31,7 @@ struct CodesRoom {
 
 // Of the ops and shapes that such a tactic takes; n is to be a multiple of n_unit.
 bool codes_linear_fits(const CudaTarget& target, const OpSignature& s, int64_t n_unit);
+inline constexpr int64_t kCodesMaxColumns = 32768;  // of a row that quantize_f8_rows takes
 inline constexpr int kCodesLinearSm = 90;  // where cuBLASLt is known to take scales per row
 std::string_view codes_linear_layout(const OpSignature& s, int input);
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "backend/cuda/fp8/boxes.h"
+#include "backend/cuda/fp8/codes_linear.h"
 #include "backend/cuda/fp8/layout.h"
 #include "backend/cuda/kernels/f8_format.h"
-#include "backend/cuda/kernels/f8_rows.h"
 #include "backend/cuda/kernels/f8_stream.h"
 #include "backend/cuda/map_kind.h"
 #include "ops/linear.h"
@@ -15,7 +15,6 @@ namespace {
 
 constexpr int kSm = 90;
 constexpr double kSecondCacheGbS = 5500;
-constexpr int64_t kMaxColumns = 32768;  // of a row that quantize_f8_rows takes
 
 size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
 
@@ -148,7 +147,7 @@ class F8StreamTactic final : public CudaTactic {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
     const LinearAttrs a = LinearAttrs::from(s.attrs);
     if (target_.sm != kSm || w.dtype != DType::f8_row || x.shape.size() != 2) return false;
-    if (codes_ ? a.activation_bits != 8 || a.deterministic || w.shape[1].size > kMaxColumns
+    if (codes_ ? a.activation_bits != 8 || a.deterministic || w.shape[1].size > kCodesMaxColumns
                : x.dtype != DType::f16 && x.dtype != DType::bf16)
       return false;
     if (w.shape[0].size == 0 || w.shape[1].size % cuda::F8Format::kColumns != 0) return false;

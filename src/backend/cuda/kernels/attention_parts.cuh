@@ -134,6 +134,39 @@ __device__ inline uint16_t narrow_f8(float low, float high) {
   return static_cast<uint16_t>(one(low) | one(high) << 8);
 #endif
 }
+// Eight neighbours into a cache of 16 bits or FP8. Divided: a rounded reciprocal turns some values
+// into the neighbouring code.
+template <Kv KV>
+__device__ inline void store_cached8(uint8_t* to, const float (&v)[8], float scale) {
+  if constexpr (KV == Kv::f8) {
+    const auto codes = [&](int i) {
+      return narrow_f8(v[i] / scale, v[i + 1] / scale) |
+             uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
+    };
+    *reinterpret_cast<uint2*>(to) = uint2{codes(0), codes(4)};
+  } else {
+    *reinterpret_cast<uint4*>(to) = narrow8<KV == Kv::bf16>(v);
+  }
+}
+// Eight neighbours of a head's first half and those of its second turn against each other.
+__device__ inline void turn8(float (&x)[8], float (&y)[8], const float2* angles) {
+#pragma unroll
+  for (int e = 0; e < 8; ++e) {
+    const float first = x[e], second = y[e];
+    x[e] = first * angles[e].x - second * angles[e].y;
+    y[e] = second * angles[e].x + first * angles[e].y;
+  }
+}
+// The same of packed ones: what comes in of bfloat16 or float16, what goes out likewise.
+template <bool BF16>
+__device__ inline void turn8(bool from_bf16, uint4& u, uint4& w, const float2* angles) {
+  float x[8], y[8];
+  widen8(from_bf16, u, x);
+  widen8(from_bf16, w, y);
+  turn8(x, y, angles);
+  u = narrow8<BF16>(x);
+  w = narrow8<BF16>(y);
+}
 
 // Codes 2i and 2i + 1 of four int8 in a word, as f16 or bf16.
 template <bool BF16>

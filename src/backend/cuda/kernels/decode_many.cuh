@@ -185,7 +185,8 @@ class LoneWarp {
       if (append) store_fresh_rows(low, high, place);
       if (mine == query && a_.has_rope) {
 #pragma unroll
-        for (int c = 0; c < HD / 64; ++c) turn8(raw[c], raw[c + HD / 64], 32 * c + 8 * t_);
+        for (int c = 0; c < HD / 64; ++c)
+          turn8<BF16>(BF16, raw[c], raw[c + HD / 64], angles_ + 32 * c + 8 * t_);
       }
       __syncwarp();
     }
@@ -204,24 +205,6 @@ class LoneWarp {
     const float magnitude = longer ? r.long_magnitude : r.magnitude;
     return {c * magnitude, s * magnitude};
   }
-  // Two pieces that turn against each other.
-  __device__ void turn8(uint4& u, uint4& w, int at) const {
-    float x[8], y[8];
-    widen8(BF16, u, x);
-    widen8(BF16, w, y);
-    turn8(x, y, at);
-    u = narrow8<BF16>(x);
-    w = narrow8<BF16>(y);
-  }
-  __device__ void turn8(float (&x)[8], float (&y)[8], int at) const {
-#pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      const float2 c = angles_[at + e];
-      const float first = x[e], second = y[e];
-      x[e] = first * c.x - second * c.y;
-      y[e] = second * c.x + first * c.y;
-    }
-  }
   // The first lanes have two pieces of k each, the next ones of v.
   static constexpr int kPairs = HD / 16;
   __device__ void load_fresh_rows(int t, uint4& low, uint4& high) const {
@@ -238,22 +221,11 @@ class LoneWarp {
     float x[8], y[8];
     widen8(BF16, low, x);
     widen8(BF16, high, y);
-    if (key && a_.has_rope) turn8(x, y, at);
+    if (key && a_.has_rope) turn8(x, y, angles_ + at);
     uint8_t* to = (key ? a_.k_cache : a_.v_cache) + (place + at) * kBytes;
     const float scale = key ? a_.k_scale : a_.v_scale;
-    store8(to, x, scale);
-    store8(to + kHalf * kBytes, y, scale);
-  }
-  __device__ static void store8(uint8_t* to, const float (&v)[8], float scale) {
-    if constexpr (KV == Kv::f8) {
-      const auto codes = [&](int i) {
-        return narrow_f8(v[i] / scale, v[i + 1] / scale) |
-               uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
-      };
-      *reinterpret_cast<uint2*>(to) = uint2{codes(0), codes(4)};
-    } else {
-      *reinterpret_cast<uint4*>(to) = narrow8<KV == Kv::bf16>(v);
-    }
+    store_cached8<KV>(to, x, scale);
+    store_cached8<KV>(to + kHalf * kBytes, y, scale);
   }
 
   __device__ void walk(int row_from) {

@@ -329,7 +329,7 @@ class Prefill {
       if (a_.q.angles != nullptr) {
         if (some) {
           w = *reinterpret_cast<const uint4*>(from + row * a_.q.stride + half + d);
-          turn8(u, w, a_.q.angles + int64_t{t_.begin + first + row} * half + d);
+          turn8<BF16>(a_.q.bf16, u, w, a_.q.angles + int64_t{t_.begin + first + row} * half + d);
         }
         *place(row, half + d) = w;
       }
@@ -367,25 +367,11 @@ class Prefill {
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
         const int item = (i0 + i) * kGroup + thread, row = item / kPieces, d = item % kPieces * 8;
-        if (row < rows) turn8(u[i], w[i], reinterpret_cast<const float2*>(c[i]));
+        if (row < rows) turn8<BF16>(a_.q.bf16, u[i], w[i], reinterpret_cast<const float2*>(c[i]));
         *place(row, d) = u[i];
         *place(row, kHalf + d) = w[i];
       }
     }
-  }
-  __device__ void turn8(uint4& u, uint4& w, const float2* angles) const {
-    float x[8], y[8];
-    widen8(a_.q.bf16, u, x);
-    widen8(a_.q.bf16, w, y);
-#pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      const float2 c = angles[e];
-      const float first = x[e], second = y[e];
-      x[e] = first * c.x - second * c.y;
-      y[e] = second * c.x + first * c.y;
-    }
-    u = narrow8<BF16>(x);
-    w = narrow8<BF16>(y);
   }
 
   // s = q k^T of this group's rows and the keys of stage `stage`.

@@ -17,24 +17,11 @@ struct Token {
   int64_t place;  // in its sequence
 };
 
-template <Kv KV>
-__device__ inline void store8(uint8_t* row, int at, const float (&v)[8], float scale) {
-  if constexpr (KV == Kv::f8) {
-    // Divided: a rounded reciprocal turns some values into the neighbouring code.
-    const auto codes = [&](int i) {
-      return narrow_f8(v[i] / scale, v[i + 1] / scale) |
-             uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
-    };
-    *reinterpret_cast<uint2*>(row + at) = uint2{codes(0), codes(4)};
-  } else {
-    *reinterpret_cast<uint4*>(row + 2 * at) = narrow8<KV == Kv::bf16>(v);
-  }
-}
-
 // Heads whose two halves turn against each other, in 16-bit rows at multiples of 16 bytes.
 template <Kv KV, bool BF16>
 __device__ void by_pieces(const AttentionArg& a, const StepArg& step, const Token& t,
                           const float2* angles) {
+  constexpr int kBytes = KV == Kv::f8 ? 1 : 2;
   const int half = a.head_dim / 2, pieces = half / 8;
   const int turning = a.kv_heads * pieces, all = turning + 2 * a.kv_heads * pieces;
   const int64_t first = kv_row<KV>(a, step, t.seq, 0, static_cast<int>(t.place));
@@ -48,25 +35,18 @@ __device__ void by_pieces(const AttentionArg& a, const StepArg& step, const Toke
       const int at = (i - turning) * 8, head = at / a.head_dim;
       float v[8];
       widen8(BF16, piece(a.v, t.t, at), v);
-      store8<KV>(a.v_cache + first + head * head_bytes, at % a.head_dim, v, a.v_scale);
+      store_cached8<KV>(a.v_cache + first + head * head_bytes + at % a.head_dim * kBytes, v,
+                        a.v_scale);
       continue;
     }
     const int h = i / pieces, at = i % pieces * 8;
     float u[8], w[8];
     widen8(BF16, piece(a.k, t.t, h * a.head_dim + at), u);
     widen8(BF16, piece(a.k, t.t, h * a.head_dim + half + at), w);
-    if (a.has_rope) {
-#pragma unroll
-      for (int e = 0; e < 8; ++e) {
-        const float2 c = angles[at + e];
-        const float first = u[e], second = w[e];
-        u[e] = first * c.x - second * c.y;
-        w[e] = second * c.x + first * c.y;
-      }
-    }
+    if (a.has_rope) turn8(u, w, angles + at);
     uint8_t* to = a.k_cache + first + h * head_bytes;
-    store8<KV>(to, at, u, a.k_scale);
-    store8<KV>(to, half + at, w, a.k_scale);
+    store_cached8<KV>(to + at * kBytes, u, a.k_scale);
+    store_cached8<KV>(to + (half + at) * kBytes, w, a.k_scale);
   }
 }
 
