@@ -110,7 +110,6 @@ class AmxLinearKernel final : public Kernel {
     if (cut.few()) {
       stream_groups(e, s_.groups, cut.large, kStreamUnit,
                     [&](int64_t begin, int64_t end, const std::byte* next) {
-                      own_outputs(args, 0, rows, begin, end - begin);
                       run_task(args, e, rows, cut, 0, begin, end - begin, next);
                     });
     } else {

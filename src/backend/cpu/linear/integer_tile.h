@@ -20,6 +20,14 @@ constexpr int kCorrections = Format<D>::kMin || kCodeOffset<D, G> != 0 ? Format<
 template <int S, int W>
 using IntegerSums = I16x[S][W];
 
+template <int W>
+TOKAMAK_INLINE void dot_words(I16x (&sums)[W], I16x w, const int32_t* x) {
+#pragma GCC unroll 32
+  for (int t = 0; t < W; ++t)
+    sums[t] = W >= 4 ? simd::dot_i16_all(sums[t], w, x + t)
+                     : simd::dot_i16(sums[t], w, simd::ibroadcast(x + t));  // shared by groups
+}
+
 template <DType D, int J, int S, int G, int W>
 TOKAMAK_INLINE void dot_quad(IntegerSums<S, W>& sums, const std::byte* data, size_t group_bytes,
                              const int32_t* x) {
@@ -31,14 +39,8 @@ TOKAMAK_INLINE void dot_quad(IntegerSums<S, W>& sums, const std::byte* data, siz
       for (int t = 0; t < W; ++t)
         sums[s][t] = dot<D>(sums[s][t], w, simd::ibroadcast(x + J * W + t));
     } else {
-      const I16x even = even_words<D, J>(data);
-#pragma GCC unroll 32
-      for (int t = 0; t < W; ++t)
-        sums[s][t] = simd::dot_i16(sums[s][t], even, simd::ibroadcast(x + 2 * J * W + t));
-      const I16x odd = odd_words<D, J>(data);
-#pragma GCC unroll 32
-      for (int t = 0; t < W; ++t)
-        sums[s][t] = simd::dot_i16(sums[s][t], odd, simd::ibroadcast(x + (2 * J + 1) * W + t));
+      dot_words<W>(sums[s], even_words<D, J>(data), x + 2 * J * W);
+      dot_words<W>(sums[s], odd_words<D, J>(data), x + (2 * J + 1) * W);
     }
   }
 }
