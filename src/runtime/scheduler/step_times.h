@@ -17,7 +17,7 @@ class StepTimes {
   // Prompt tokens that a step takes beside so many of running sequences: as many as keep it under
   // kSlower times the step without them, or under kShort seconds. At least kLeast.
   int64_t prompts_beside(int64_t running) const;
-  static constexpr double kSlower = 2, kShort = 0.025;
+  static constexpr double kSlower = 2, kShort = 0.04;
   static constexpr int64_t kLeast = 8, kUntilKnown = 32;
 
  private:
