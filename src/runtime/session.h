@@ -32,7 +32,8 @@ struct SessionOptions {
   int64_t kv_tokens = 0;
   double kv_memory_fraction = 0.9;
   // Of the weights, that stays on a device with memory of its own; the rest comes from host memory
-  // in every step. Empty: as much as fits beside a KV cache for one sequence of full length.
+  // in every step. Empty: as much as fits beside the KV cache (kv_tokens, or one sequence of full
+  // length).
   std::optional<double> weights_percent = 100;
   int32_t kv_block_size = 0;  // 0: the default of engine/kv_layout.h
   // Into memory of our own, in huge pages, instead of the engine's mapping: a slower start, faster

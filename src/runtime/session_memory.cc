@@ -34,9 +34,9 @@ MemoryNeed Session::place_weights(int64_t rows, size_t free_bytes) {
   const std::optional<double> given = options_.weights_percent;
   if (given && !(*given >= 0 && *given <= 100))
     fail("--gpu_weights_percent is {}; expected 0 to 100", *given);
+  const int64_t kv = options_.kv_tokens > 0 ? options_.kv_tokens : config_.limits.max_seq_len;
   const auto fits = [&](const MemoryNeed& need) {
-    return need.total() <= static_cast<int64_t>(free_bytes) &&
-           need.kv_tokens >= std::max<int64_t>(config_.limits.max_seq_len, options_.kv_tokens);
+    return need.total() <= static_cast<int64_t>(free_bytes) && need.kv_tokens >= kv;
   };
   MemoryNeed need;
   for (double percent = given.value_or(100); percent >= 0; --percent) {

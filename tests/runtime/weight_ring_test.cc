@@ -165,6 +165,9 @@ TEST_P(HostWeightsF32, AutoTakesWhatFits) {
   const MemoryNeed most = needs(100, kMemory), least = needs(0, kMemory);
   ASSERT_LT(least.total() + 100'000, most.total());
   EXPECT_EQ(needs(std::nullopt, kMemory).host_weights, 0);
+  options.kv_tokens = 64;  // as few as asked for are enough
+  EXPECT_EQ(needs(std::nullopt, kMemory).host_weights, 0);
+  options.kv_tokens = 2048;
   const auto between = static_cast<size_t>((most.total() + least.total()) / 2);
   const MemoryNeed some = needs(std::nullopt, between);
   EXPECT_LE(some.total(), static_cast<int64_t>(between));
