@@ -22,6 +22,18 @@ cuda::RowsArg rows_arg(const ValueType& t, const Operand& o, const StepContext& 
   return r;
 }
 
+cuda::RowsArg from_row(cuda::RowsArg r, int64_t row) {
+  if (!r.data) return r;
+  r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, row * r.stride);
+  r.rows -= row;
+  return r;
+}
+
+bool in_vectors(const cuda::RowsArg& r) {
+  return !r.data ||
+         (reinterpret_cast<uintptr_t>(r.data) % 16 == 0 && bytes_of(r.dtype, r.stride) % 16 == 0);
+}
+
 cuda::StepArg step_arg(const StepContext& s) {
   return {s.tokens,      s.sequences,   s.logit_rows,   s.max_context,
           s.max_queries, s.prompts,     s.first_prompt, s.query_begin,

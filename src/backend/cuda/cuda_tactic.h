@@ -68,6 +68,9 @@ struct CudaRegistry {
 // Operands as the launchers take them.
 inline int64_t cuda_width(const ValueType& t) { return t.shape.empty() ? 1 : t.shape.back().size; }
 cuda::RowsArg rows_arg(const ValueType& type, const Operand& operand, const StepContext& step);
+cuda::RowsArg from_row(cuda::RowsArg rows, int64_t row);  // what is left from there on
+// Whether rows begin at multiples of 16 bytes, as vectors and tensor maps need. Null data: yes.
+bool in_vectors(const cuda::RowsArg& rows);
 cuda::StepArg step_arg(const StepContext& step);
 
 inline bool is_cuda_activation(DType t) {

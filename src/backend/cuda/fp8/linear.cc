@@ -10,11 +10,6 @@
 namespace tokamak {
 namespace {
 
-bool in_sixteens(const cuda::RowsArg& r) {
-  return reinterpret_cast<uintptr_t>(r.data) % 16 == 0 &&
-         static_cast<size_t>(r.stride) * static_cast<size_t>(info(r.dtype).block_bytes) % 16 == 0;
-}
-
 class F8Linear final : public Kernel {
  public:
   F8Linear(const std::shared_ptr<const CublasLt>& lt, const OpSignature& s, bool fast)
@@ -55,9 +50,8 @@ class F8Linear final : public Kernel {
   // Whether the product is all there is to do, where cuBLASLt can write.
   bool is_whole(const cuda::FinishArg& f) const {
     if (op_.weights == 2 || f.bias.data || f.activation != cuda::MapKind::copy) return false;
-    if (f.residual.data && (f.residual.dtype != f.y.dtype || !in_sixteens(f.residual)))
-      return false;
-    return in_sixteens(f.y);
+    if (f.residual.data && (f.residual.dtype != f.y.dtype || !in_vectors(f.residual))) return false;
+    return in_vectors(f.y);
   }
   void multiply(F8MatmulOperands& o, const std::byte* weight, const cuda::RowsArg& y,
                 cudaStream_t stream) const {

@@ -241,22 +241,6 @@ __device__ inline void add_piece(uint32_t stage, uint32_t x, uint32_t next_half,
   }
 }
 
-__device__ inline float load_one(const RowsArg& x, int64_t row, int64_t i) {
-  const int64_t at = row * x.stride + i;
-  if (x.dtype == DType::f32) return static_cast<const float*>(x.data)[at];
-  if (x.dtype == DType::f16) return __half2float(static_cast<const __half*>(x.data)[at]);
-  return __bfloat162float(static_cast<const __nv_bfloat16*>(x.data)[at]);
-}
-__device__ inline void store_one(const RowsArg& y, int64_t row, int64_t i, float v) {
-  const int64_t at = row * y.stride + i;
-  if (y.dtype == DType::f32)
-    static_cast<float*>(y.data)[at] = v;
-  else if (y.dtype == DType::f16)
-    static_cast<__half*>(y.data)[at] = __float2half_rn(v);
-  else
-    static_cast<__nv_bfloat16*>(y.data)[at] = __float2bfloat16_rn(v);
-}
-
 // A block's groups, and the part of their pieces that each warp has.
 struct Shares {
   unsigned first, groups, pieces, total;
@@ -316,15 +300,15 @@ struct Output {
   }
   __device__ void read_rest(const RowsLinearArg& a) {
     if (!count) return;
-    if (a.bias.data) bias = load_one(a.bias, 0, n);
-    if (a.bias_b.data) bias_b = load_one(a.bias_b, 0, n);
-    if (a.residual.data) residual = load_one(a.residual, token, n);
+    if (a.bias.data) bias = load_activation(a.bias, 0, n);
+    if (a.bias_b.data) bias_b = load_activation(a.bias_b, 0, n);
+    if (a.residual.data) residual = load_activation(a.residual, token, n);
   }
   __device__ void write(const RowsLinearArg& a, const Plan& p, const float* sums) const {
     if (!count) return;
     float v = apply(a.activation, sum(p, sums, 0) * scale + bias);
     if (a.w_b) v *= sum(p, sums, 8) * scale_b + bias_b;
-    store_one(a.y, token, n, v + residual);
+    store_activation(a.y, token, n, v + residual);
   }
 };
 

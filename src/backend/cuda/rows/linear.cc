@@ -13,13 +13,6 @@ namespace {
 
 using cuda::RowsWeights;
 
-cuda::RowsArg from_row(cuda::RowsArg r, int64_t row) {
-  if (!r.data) return r;
-  r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, row * r.stride);
-  r.rows -= row;
-  return r;
-}
-
 RowsWeights rows_weights(DType t) {
   return t == DType::f8_row                    ? RowsWeights::f8
          : t == DType::f16 || t == DType::bf16 ? RowsWeights::plain
@@ -73,7 +66,7 @@ class RowsLinear final : public Kernel {
  private:
   // Rows at multiples of 16 bytes: x itself, or a copy.
   cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
-    if (reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) return x;
+    if (in_vectors(x)) return x;
     const cuda::RowsArg dense{room, x.rows, x.width, x.width, x.dtype};
     cuda::reshape(x, dense, 2, stream);
     return dense;

@@ -74,17 +74,12 @@ class StreamLinear final : public Kernel {
       a.box = use_.box(a.columns);
       a.x = maps_.boxes(part.data, use_.dtype, a.columns, use_.k, part.stride, a.box);
       a.y = from_row(y, token);
-      if (attrs_.has_residual) a.residual = from_row(residual, token);
+      a.residual = from_row(residual, token);
       cuda::stream_linear(a, stream);
     }
   }
 
  private:
-  static cuda::RowsArg from_row(cuda::RowsArg r, int64_t row) {
-    r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, row * r.stride);
-    r.rows -= row;
-    return r;
-  }
   // x as the copy engine takes it: itself where its rows lie at multiples of 16 bytes.
   cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
     cuda::RowsArg dense{room, use_.columns(x.rows), use_.k, use_.x_stride, use_.dtype};
@@ -92,7 +87,7 @@ class StreamLinear final : public Kernel {
       cuda::split_rows(x, room, use_.x_stride, stream);
       return dense;
     }
-    if (reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) return x;
+    if (in_vectors(x)) return x;
     cuda::reshape(x, dense, 2, stream);
     return dense;
   }

@@ -10,10 +10,6 @@
 namespace tokamak {
 namespace {
 
-bool in_vectors(const cuda::RowsArg& r) {
-  return !r.data ||
-         (reinterpret_cast<uintptr_t>(r.data) % 16 == 0 && bytes_of(r.dtype, r.stride) % 16 == 0);
-}
 int64_t padded(int64_t k) { return (k + 7) / 8 * 8; }
 
 class TileLinear final : public Kernel {
