@@ -73,6 +73,7 @@ cuda::RowsArg from_row(cuda::RowsArg rows, int64_t row);  // what is left from t
 bool in_vectors(const cuda::RowsArg& rows);
 cuda::StepArg step_arg(const StepContext& step);
 
+inline bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 inline bool is_cuda_activation(DType t) {
   return t == DType::f32 || t == DType::f16 || t == DType::bf16;
 }

@@ -3,7 +3,6 @@
 #include "backend/cuda/cublaslt/layouts.h"
 #include "backend/cuda/fp8/layout.h"
 #include "backend/cuda/kernels/f8_format.h"
-#include "backend/cuda/map_kind.h"
 
 namespace tokamak {
 namespace {
@@ -12,27 +11,6 @@ size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
 size_t weights_of(const OpSignature& s) { return s.op == Op::linear_glu ? 2 : 1; }
 
 }  // namespace
-
-CodesLinear::CodesLinear(const OpSignature& signature)
-    : s(signature),
-      attrs(LinearAttrs::from(s.attrs)),
-      weights(weights_of(s)),
-      n(s.inputs[1].shape[0].size),
-      k(s.inputs[1].shape[1].size) {}
-
-cuda::RowsArg CodesLinear::in(size_t i, const LaunchArgs& args) const {
-  return rows_arg(s.inputs[i], args.in[i], *args.step);
-}
-
-cuda::FinishArg CodesLinear::finish(const LaunchArgs& args) const {
-  cuda::FinishArg f;
-  f.y = rows_arg(s.outputs[0], args.out[0], *args.step);
-  if (attrs.has_bias) f.bias = in(1 + weights, args);
-  if (attrs.has_bias && weights == 2) f.bias_b = in(2 + weights, args);
-  if (attrs.has_residual) f.residual = in(s.inputs.size() - 1, args);
-  f.activation = map_kind(attrs.activation);
-  return f;
-}
 
 const float* CodesLinear::scales_of(const std::byte* weight) const {
   return reinterpret_cast<const float*>(weight + cuda::F8Format::scales_at(n, k));

@@ -1,24 +1,14 @@
 // What the linear tactics share that round activations to FP8 and leave the products to cuBLASLt.
 #pragma once
-#include "backend/cuda/cuda_tactic.h"
-#include "backend/cuda/kernels/f8_rows.h"
-#include "ops/linear.h"
+#include "backend/cuda/bound_linear.h"
 
 namespace tokamak {
 
-// A bound linear or linear_glu: weight [n, k], of linear_glu two of them.
-struct CodesLinear {
-  explicit CodesLinear(const OpSignature& s);
-  cuda::RowsArg in(size_t i, const LaunchArgs& args) const;
-  // y, and what comes after the product, which is yet to be named.
-  cuda::FinishArg finish(const LaunchArgs& args) const;
+// A linear or linear_glu of FP8 weights in the layout "cuda.f8".
+struct CodesLinear : BoundLinear {
+  using BoundLinear::BoundLinear;
   float x_scale() const { return static_cast<float>(attrs.x_scale); }
   const float* scales_of(const std::byte* weight) const;
-
-  const OpSignature s;
-  const LinearAttrs attrs;
-  const size_t weights;
-  const int64_t n, k;
 };
 
 // What lies in a launch's workspace behind cuBLASLt's, one after another: the activations' scales,

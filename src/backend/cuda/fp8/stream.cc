@@ -7,105 +7,76 @@
 #include "backend/cuda/fp8/layout.h"
 #include "backend/cuda/kernels/f8_format.h"
 #include "backend/cuda/kernels/f8_stream.h"
-#include "backend/cuda/map_kind.h"
-#include "ops/linear.h"
 
 namespace tokamak {
 namespace {
 
-constexpr int kSm = 90;
 constexpr double kSecondCacheGbS = 5500;
 
 size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
 
-cuda::RowsArg rows_from(cuda::RowsArg r, int64_t begin, int64_t end) {
-  if (!r.data) return r;
-  r.data = static_cast<std::byte*>(r.data) + bytes_of(r.dtype, begin * r.stride);
-  r.rows = end - begin;
-  return r;
-}
-
 class F8Stream final : public Kernel {
  public:
   F8Stream(const OpSignature& s, const CudaTarget& target, bool codes, int ahead_bytes)
-      : s_(s),
-        attrs_(LinearAttrs::from(s.attrs)),
+      : op_(s),
         codes_(codes),
-        weights_(s.op == Op::linear_glu ? 2 : 1),
-        n_(s.inputs[1].shape[0].size),
-        k_(s.inputs[1].shape[1].size),
         multiprocessors_(target.multiprocessors),
-        ahead_bytes_(ahead_bytes),
-        activation_(map_kind(attrs_.activation)) {}
+        ahead_bytes_(ahead_bytes) {}
 
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
-    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
-    const cuda::RowsArg y = rows_arg(s_.outputs[0], args.out[0], *args.step);
-    if (y.rows == 0) return;
-    const cuda::RowsArg x = prepare(in(0), args.workspace, stream);
+    const cuda::FinishArg f = op_.finish(args);
+    if (f.y.rows == 0) return;
+    const cuda::RowsArg x = prepare(args, stream);
     cuda::F8StreamArg a;
-    if (attrs_.has_bias) a.bias = in(1 + weights_);
-    if (attrs_.has_bias && weights_ == 2) a.bias_b = in(2 + weights_);
-    cuda::RowsArg residual;
-    if (attrs_.has_residual) residual = in(s_.inputs.size() - 1);
+    a.bias = f.bias;
+    a.bias_b = f.bias_b;
+    a.activation = f.activation;
     a.dtype = x.dtype;
-    a.glu = weights_ == 2;
-    a.n = n_;
-    a.k = k_;
-    a.activation = activation_;
+    a.glu = op_.weights == 2;
+    a.n = op_.n;
+    a.k = op_.k;
     const int64_t most = codes_ ? cuda::kF8StreamTokens : cuda::kF8StreamHalfTokens;
-    for (int64_t begin = 0; begin < y.rows; begin += most) {
-      const int64_t end = std::min(begin + most, y.rows);
-      a.tokens = static_cast<int>(end - begin);
-      a.share = cuda::f8_stream_share(multiprocessors_, n_, k_, a.glu, codes_);
-      a.y = rows_from(y, begin, end);
-      a.residual = rows_from(residual, begin, end);
-      set_maps(a, args, rows_from(x, begin, end));
+    a.share = cuda::f8_stream_share(multiprocessors_, a.n, a.k, a.glu, codes_);
+    for (int64_t begin = 0; begin < f.y.rows; begin += most) {
+      a.tokens = static_cast<int>(std::min(most, f.y.rows - begin));
+      a.y = from_row(f.y, begin);
+      a.residual = from_row(f.residual, begin);
+      set_maps(a, args, from_row(x, begin));
       if (codes_) a.x_scales = reinterpret_cast<const float*>(args.workspace) + begin;
       cuda::f8_stream(a, ahead_bytes_, stream);
     }
   }
 
  private:
-  // x as the copy engine takes it: codes, or itself where its rows lie at multiples of 16 bytes.
-  cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
-    cuda::RowsArg dense{room, x.rows, k_, k_, x.dtype};
-    if (codes_) {
-      dense.data = room + aligned(static_cast<size_t>(x.rows) * sizeof(float));
-      dense.dtype = DType::u8;
-      cuda::quantize_f8_rows(x, static_cast<float>(attrs_.x_scale),
-                             static_cast<uint8_t*>(dense.data), reinterpret_cast<float*>(room),
-                             stream);
-      return dense;
-    }
-    if (reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) return x;
-    cuda::reshape(x, dense, 2, stream);
-    return dense;
+  // x as the copy engine takes it: codes, behind their scales, or numbers.
+  cuda::RowsArg prepare(const LaunchArgs& args, cudaStream_t stream) const {
+    if (!codes_) return op_.x_in_vectors(args, args.workspace, stream);
+    const cuda::RowsArg x = op_.in(0, args);
+    std::byte* codes = args.workspace + aligned(static_cast<size_t>(x.rows) * sizeof(float));
+    cuda::quantize_f8_rows(x, op_.x_scale(), reinterpret_cast<uint8_t*>(codes),
+                           reinterpret_cast<float*>(args.workspace), stream);
+    return {codes, x.rows, op_.k, op_.k, DType::u8};
   }
   void set_maps(cuda::F8StreamArg& a, const LaunchArgs& args, const cuda::RowsArg& x) const {
     const int rows = a.glu ? 8 : 16, columns = a.share.columns;
     const int x_columns = codes_ ? columns : cuda::F8Format::kColumns;
-    a.x = maps_.units(x.data, x.dtype, x.rows, k_, x.stride, x_columns,
+    a.x = maps_.units(x.data, x.dtype, a.tokens, op_.k, x.stride, x_columns,
                       cuda::f8_stream_box(a.tokens, codes_), a.share.units * columns / x_columns);
-    const std::byte *w = args.in[1].data, *w_b = args.in[weights_].data;
+    const std::byte *w = args.in[1].data, *w_b = args.in[op_.weights].data;
     for (int less = 0; less < 2; ++less) {
       const int box = std::max(1, a.share.most - less) * rows;
-      a.w[less] = maps_.units(w, DType::u8, n_, k_, k_, columns, box, a.share.box_units);
-      a.w_b[less] = maps_.units(w_b, DType::u8, n_, k_, k_, columns, box, a.share.box_units);
+      a.w[less] = maps_.units(w, DType::u8, op_.n, op_.k, op_.k, columns, box, a.share.box_units);
+      a.w_b[less] =
+          maps_.units(w_b, DType::u8, op_.n, op_.k, op_.k, columns, box, a.share.box_units);
     }
-    const size_t scales = cuda::F8Format::scales_at(n_, k_);
-    a.scales = reinterpret_cast<const float*>(w + scales);
-    a.scales_b = reinterpret_cast<const float*>(w_b + scales);
+    a.scales = op_.scales_of(w);
+    a.scales_b = op_.scales_of(w_b);
   }
 
-  const OpSignature s_;
-  const LinearAttrs attrs_;
+  const CodesLinear op_;
   const bool codes_;
-  const size_t weights_;
-  const int64_t n_, k_;
   const int multiprocessors_, ahead_bytes_;
-  const cuda::MapKind activation_;
   const BoxMaps maps_;
 };
 
@@ -116,7 +87,7 @@ class F8StreamTactic final : public CudaTactic {
   F8StreamTactic(Op op, const CudaTarget& target, bool codes, int ahead_bytes)
       : CudaTactic(std::string(tokamak::name(op)) + ".f8.stream" + (codes ? ".codes" : ".half") +
                        (ahead_bytes > 0 ? ".ahead" : ""),
-                   op, kSm, target),
+                   op, kCodesLinearSm, target),
         codes_(codes),
         ahead_bytes_(ahead_bytes) {}
 
@@ -146,7 +117,8 @@ class F8StreamTactic final : public CudaTactic {
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
     const LinearAttrs a = LinearAttrs::from(s.attrs);
-    if (target_.sm != kSm || w.dtype != DType::f8_row || x.shape.size() != 2) return false;
+    if (target_.sm != kCodesLinearSm || w.dtype != DType::f8_row || x.shape.size() != 2)
+      return false;
     if (codes_ ? a.activation_bits != 8 || a.deterministic || w.shape[1].size > kCodesMaxColumns
                : x.dtype != DType::f16 && x.dtype != DType::bf16)
       return false;

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
+#include "backend/cuda/bound_linear.h"
 #include "backend/cuda/fp8/layout.h"
 #include "backend/cuda/kernels/rows_linear.h"
-#include "backend/cuda/map_kind.h"
 #include "backend/cuda/stream/layout.h"
-#include "ops/linear.h"
 
 namespace tokamak {
 namespace {
@@ -14,9 +13,9 @@ namespace {
 using cuda::RowsWeights;
 
 RowsWeights rows_weights(DType t) {
-  return t == DType::f8_row                    ? RowsWeights::f8
-         : t == DType::f16 || t == DType::bf16 ? RowsWeights::plain
-                                               : RowsWeights::codes;
+  return t == DType::f8_row ? RowsWeights::f8
+         : is_half(t)       ? RowsWeights::plain
+                            : RowsWeights::codes;
 }
 cuda::StreamFormat format_of(DType t) { return stream_format(t).value_or(cuda::StreamFormat{}); }
 int64_t most_tokens(const OpSignature& s, const CudaTarget& target) {
@@ -28,56 +27,38 @@ int64_t most_tokens(const OpSignature& s, const CudaTarget& target) {
 class RowsLinear final : public Kernel {
  public:
   RowsLinear(const OpSignature& s, const CudaTarget& target)
-      : s_(s),
-        attrs_(LinearAttrs::from(s.attrs)),
-        weights_(s.op == Op::linear_glu ? 2 : 1),
-        multiprocessors_(target.multiprocessors),
-        most_tokens_(most_tokens(s, target)),
-        activation_(map_kind(attrs_.activation)) {}
+      : op_(s), multiprocessors_(target.multiprocessors), most_tokens_(most_tokens(s, target)) {}
 
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
-    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
-    const cuda::RowsArg y = rows_arg(s_.outputs[0], args.out[0], *args.step);
-    if (y.rows == 0) return;
+    const cuda::FinishArg f = op_.finish(args);
+    if (f.y.rows == 0) return;
+    const DType weights = op_.s.inputs[1].dtype;
     cuda::RowsLinearArg a;
-    a.weights = rows_weights(s_.inputs[1].dtype);
+    a.weights = rows_weights(weights);
     a.w = args.in[1].as<const uint8_t>();
-    if (weights_ == 2) a.w_b = args.in[2].as<const uint8_t>();
-    a.format = format_of(s_.inputs[1].dtype);
-    a.n = s_.inputs[1].shape[0].size;
-    a.k = s_.inputs[1].shape[1].size;
-    a.activation = activation_;
-    if (attrs_.has_bias) a.bias = in(1 + weights_);
-    if (attrs_.has_bias && weights_ == 2) a.bias_b = in(2 + weights_);
-    cuda::RowsArg residual;
-    if (attrs_.has_residual) residual = in(s_.inputs.size() - 1);
-    const cuda::RowsArg x = prepare(in(0), args.workspace, stream);
+    if (op_.weights == 2) a.w_b = args.in[2].as<const uint8_t>();
+    a.format = format_of(weights);
+    a.n = op_.n;
+    a.k = op_.k;
+    a.activation = f.activation;
+    a.bias = f.bias;
+    a.bias_b = f.bias_b;
+    const cuda::RowsArg x = op_.x_in_vectors(args, args.workspace, stream);
     a.dtype = x.dtype;
-    for (int64_t token = 0; token < y.rows; token += most_tokens_) {
-      a.tokens = static_cast<int>(std::min(most_tokens_, y.rows - token));
+    for (int64_t token = 0; token < f.y.rows; token += most_tokens_) {
+      a.tokens = static_cast<int>(std::min(most_tokens_, f.y.rows - token));
       a.x = from_row(x, token);
-      a.y = from_row(y, token);
-      a.residual = from_row(residual, token);
+      a.y = from_row(f.y, token);
+      a.residual = from_row(f.residual, token);
       cuda::rows_linear(a, multiprocessors_, stream);
     }
   }
 
  private:
-  // Rows at multiples of 16 bytes: x itself, or a copy.
-  cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
-    if (in_vectors(x)) return x;
-    const cuda::RowsArg dense{room, x.rows, x.width, x.width, x.dtype};
-    cuda::reshape(x, dense, 2, stream);
-    return dense;
-  }
-
-  const OpSignature s_;
-  const LinearAttrs attrs_;
-  const size_t weights_;
+  const BoundLinear op_;
   const int multiprocessors_;
   const int64_t most_tokens_;
-  const cuda::MapKind activation_;
 };
 
 class RowsTactic final : public CudaTactic {
@@ -119,7 +100,7 @@ class RowsTactic final : public CudaTactic {
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
     if (target_.sm != 90 || x.shape.size() != 2) return false;
-    if (x.dtype != DType::f16 && x.dtype != DType::bf16) return false;
+    if (!is_half(x.dtype)) return false;
     if (rows_weights(w.dtype) == RowsWeights::plain && w.dtype != x.dtype) return false;
     if (rows_weights(w.dtype) == RowsWeights::codes && !stream_format(w.dtype)) return false;
     // The order of sums depends neither on the timing nor on other tokens, but is not that of the

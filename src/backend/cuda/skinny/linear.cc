@@ -1,52 +1,37 @@
 #include "backend/cuda/skinny/linear.h"
 
+#include "backend/cuda/bound_linear.h"
 #include "backend/cuda/kernels/skinny.h"
-#include "backend/cuda/map_kind.h"
-#include "ops/linear.h"
 
 namespace tokamak {
 namespace {
 
 class SkinnyLinear final : public Kernel {
  public:
-  explicit SkinnyLinear(const OpSignature& s)
-      : s_(s),
-        attrs_(LinearAttrs::from(s.attrs)),
-        weights_(s.op == Op::linear_glu ? 2 : 1),
-        activation_(map_kind(attrs_.activation)) {}
+  explicit SkinnyLinear(const OpSignature& s) : op_(s) {}
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
-    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
-    cuda::RowsArg x = in(0);
-    if (reinterpret_cast<uintptr_t>(x.data) % 16 != 0 || x.stride % 8 != 0) {
-      cuda::RowsArg dense = x;
-      dense.data = args.workspace;
-      dense.stride = x.width;
-      cuda::reshape(x, dense, 2, stream);
-      x = dense;
-    }
+    const cuda::RowsArg x = op_.x_in_vectors(args, args.workspace, stream);
+    const cuda::FinishArg f = op_.finish(args);
     cuda::SkinnyArg a;
     a.x = x.data;
     a.x_stride = x.stride;
     a.w = args.in[1].data;
-    if (weights_ == 2) a.w_b = args.in[2].data;
-    a.n = s_.inputs[1].shape[0].size;
-    a.k = s_.inputs[1].shape[1].size;
-    a.dtype = s_.inputs[1].dtype;
-    if (attrs_.has_bias) a.bias = in(1 + weights_);
-    if (attrs_.has_bias && weights_ == 2) a.bias_b = in(2 + weights_);
-    if (attrs_.has_residual) a.residual = in(s_.inputs.size() - 1);
-    a.y = rows_arg(s_.outputs[0], args.out[0], *args.step);
-    a.tokens = a.y.rows;
-    a.activation = activation_;
+    if (op_.weights == 2) a.w_b = args.in[2].data;
+    a.n = op_.n;
+    a.k = op_.k;
+    a.dtype = op_.s.inputs[1].dtype;
+    a.bias = f.bias;
+    a.bias_b = f.bias_b;
+    a.residual = f.residual;
+    a.y = f.y;
+    a.tokens = f.y.rows;
+    a.activation = f.activation;
     cuda::skinny_linear(a, stream);
   }
 
  private:
-  const OpSignature s_;
-  const LinearAttrs attrs_;
-  const size_t weights_;
-  const cuda::MapKind activation_;
+  const BoundLinear op_;
 };
 
 class SkinnyTactic final : public CudaTactic {

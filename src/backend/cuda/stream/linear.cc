@@ -2,17 +2,14 @@
 
 #include <algorithm>
 
+#include "backend/cuda/bound_linear.h"
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/stream_linear.h"
-#include "backend/cuda/map_kind.h"
 #include "backend/cuda/stream/layout.h"
 #include "backend/cuda/stream/tensor_map.h"
-#include "ops/linear.h"
 
 namespace tokamak {
 namespace {
-
-bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 
 // What a signature means for the kernel.
 struct Use {
@@ -47,25 +44,21 @@ struct Use {
 class StreamLinear final : public Kernel {
  public:
   StreamLinear(const OpSignature& s, const CudaTarget& target)
-      : s_(s),
-        attrs_(LinearAttrs::from(s.attrs)),
+      : op_(s),
         use_(s, target),
-        activation_(map_kind(attrs_.activation)),
         arrived_(std::vector<unsigned>(
             static_cast<size_t>(cuda::stream_tiles(use_.n, use_.weights)), 0)) {}
 
   void launch(const LaunchArgs& args, ExecContext& exec) const override {
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
-    const auto in = [&](size_t i) { return rows_arg(s_.inputs[i], args.in[i], *args.step); };
-    const cuda::RowsArg y = rows_arg(s_.outputs[0], args.out[0], *args.step);
+    const cuda::FinishArg f = op_.finish(args);
+    const cuda::RowsArg& y = f.y;
     if (y.rows == 0) return;
-    const cuda::RowsArg x = prepare(in(0), args.workspace + use_.partial_bytes(y.rows), stream);
+    const cuda::RowsArg x = prepare(args, args.workspace + use_.partial_bytes(y.rows), stream);
     cuda::StreamArg a = weights_of(args);
-    const size_t weights = static_cast<size_t>(use_.weights);
-    if (attrs_.has_bias) a.bias = in(1 + weights);
-    if (attrs_.has_bias && weights == 2) a.bias_b = in(2 + weights);
-    cuda::RowsArg residual;
-    if (attrs_.has_residual) residual = in(s_.inputs.size() - 1);
+    a.bias = f.bias;
+    a.bias_b = f.bias_b;
+    a.activation = f.activation;
     a.partial = reinterpret_cast<float*>(args.workspace);
     const int64_t step = cuda::kStreamTokens / use_.columns(1);
     for (int64_t token = 0; token < y.rows; token += step) {
@@ -74,22 +67,18 @@ class StreamLinear final : public Kernel {
       a.box = use_.box(a.columns);
       a.x = maps_.boxes(part.data, use_.dtype, a.columns, use_.k, part.stride, a.box);
       a.y = from_row(y, token);
-      a.residual = from_row(residual, token);
+      a.residual = from_row(f.residual, token);
       cuda::stream_linear(a, stream);
     }
   }
 
  private:
-  // x as the copy engine takes it: itself where its rows lie at multiples of 16 bytes.
-  cuda::RowsArg prepare(const cuda::RowsArg& x, std::byte* room, cudaStream_t stream) const {
-    cuda::RowsArg dense{room, use_.columns(x.rows), use_.k, use_.x_stride, use_.dtype};
-    if (use_.pair) {
-      cuda::split_rows(x, room, use_.x_stride, stream);
-      return dense;
-    }
-    if (in_vectors(x)) return x;
-    cuda::reshape(x, dense, 2, stream);
-    return dense;
+  // x as the copy engine takes it.
+  cuda::RowsArg prepare(const LaunchArgs& args, std::byte* room, cudaStream_t stream) const {
+    if (!use_.pair) return op_.x_in_vectors(args, room, stream);
+    const cuda::RowsArg x = op_.in(0, args);
+    cuda::split_rows(x, room, use_.x_stride, stream);
+    return {room, use_.columns(x.rows), use_.k, use_.x_stride, use_.dtype};
   }
   cuda::StreamArg weights_of(const LaunchArgs& args) const {
     cuda::StreamArg a;
@@ -99,7 +88,6 @@ class StreamLinear final : public Kernel {
     a.n = use_.n;
     a.k = use_.k;
     a.pair = use_.pair;
-    a.activation = activation_;
     a.blocks = use_.blocks;
     a.arrived = arrived_.writable();
     const void *w = args.in[1].data, *w_b = use_.weights == 2 ? args.in[2].data : w;
@@ -116,10 +104,8 @@ class StreamLinear final : public Kernel {
     return a;
   }
 
-  const OpSignature s_;
-  const LinearAttrs attrs_;
+  const BoundLinear op_;
   const Use use_;
-  const cuda::MapKind activation_;
   const DeviceArray<unsigned> arrived_;
   const TensorMaps maps_;
 };

@@ -48,20 +48,15 @@ class TileLinear final : public Kernel {
   }
   // Codes and their scales, or x itself where its rows lie at multiples of 16 bytes.
   void set_x(cuda::TileArg& a, const LaunchArgs& args, cudaStream_t stream) const {
-    cuda::RowsArg x = op_.in(0, args);
     if (codes_) {
       auto* codes = reinterpret_cast<uint8_t*>(args.workspace);
       auto* scales = reinterpret_cast<float*>(args.workspace + scales_at(a.tokens));
-      cuda::quantize_f8_rows(x, op_.x_scale(), codes, scales, stream);
+      cuda::quantize_f8_rows(op_.in(0, args), op_.x_scale(), codes, scales, stream);
       a.row_scales = scales;
       a.x = maps_.boxes(codes, DType::u8, a.tokens, op_.k, op_.k, cuda::kTileBox);
       return;
     }
-    if (!in_vectors(x)) {
-      const cuda::RowsArg dense{args.workspace, x.rows, op_.k, padded(op_.k), x.dtype};
-      cuda::reshape(x, dense, 2, stream);
-      x = dense;
-    }
+    const cuda::RowsArg x = op_.x_in_vectors(args, args.workspace, stream);
     a.x = maps_.boxes(x.data, x.dtype, a.tokens, op_.k, x.stride, cuda::kTileBox);
   }
   size_t scales_at(int64_t tokens) const {
@@ -73,8 +68,6 @@ class TileLinear final : public Kernel {
   const CudaTarget target_;
   const TensorMaps maps_;
 };
-
-bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 
 class TileTactic final : public CudaTactic {
  public:
