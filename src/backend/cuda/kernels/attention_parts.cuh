@@ -1,7 +1,8 @@
 // What the tuned attention kernels share: a step's sequences and cache rows, heads that a warp
-// norms, turns and rounds, tensor-core products and asynchronous copies.
+// norms, turns and rounds, and tensor-core products.
 #pragma once
 #include "backend/cuda/kernels/any.cuh"
+#include "backend/cuda/kernels/async_copy.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/rotate.cuh"
 #include "backend/cuda/kernels/vector.cuh"
@@ -19,28 +20,12 @@ inline constexpr bool kBf16Values = KV == Kv::bf16 || KV == Kv::int8;
 
 constexpr float kLog2E = 1.4426950408889634f;
 
-__device__ inline uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
-
 // What the kernel before this one may just have written, or may write next: no cache but the shared
 // one, and read when it says so.
 __device__ inline int load_fresh(const int32_t* p) {
   int v;
   asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
-}
-
-// 16 bytes from memory to shared memory; zeros where not `valid`.
-__device__ inline void copy16_async(void* to, const void* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-               "r"(valid ? 16 : 0)
-               : "memory");
-}
-__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N>
-__device__ inline void wait_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
 // c += a * b, 16 x 8 x 16.
@@ -259,25 +244,6 @@ __device__ inline void warp_head(const AttentionArg& a, const RawHead<HD>& raw,
     }
     __syncwarp();
   }
-}
-
-// launch_overlapped with clusters of `cluster` blocks along y.
-template <typename... Params, typename... Args>
-void launch_clustered(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-                      cudaStream_t stream, unsigned cluster, Args&&... args) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  cudaLaunchAttribute attributes[2]{};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {1, cluster, 1};
-  config.attrs = attributes;
-  config.numAttrs = cluster > 1 ? 2 : 1;
-  cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
 }
 
 // Bytes of a row of the cache.

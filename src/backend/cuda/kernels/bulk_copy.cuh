@@ -6,11 +6,9 @@
 
 #include <cstdint>
 
-namespace tokamak::cuda {
+#include "backend/cuda/kernels/shared_address.cuh"
 
-__device__ inline uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
+namespace tokamak::cuda {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define TOKAMAK_HAS_BULK_COPY 1
@@ -58,6 +56,19 @@ __device__ inline void wait_phase(uint64_t* barrier, uint32_t parity) {
       "r"(parity)
       : "memory");
 }
+
+// Stages in shared memory that are filled and emptied in turns, and a place among them.
+struct StageRing {
+  char* data;
+  uint64_t *full, *empty;
+};
+struct StagePlace {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ void next(int stages) {
+    if (++stage == stages) stage = 0, parity ^= 1;
+  }
+};
 
 // Addresses and sizes are multiples of 16.
 __device__ inline void copy_bulk(void* shared, const void* global, uint32_t bytes,

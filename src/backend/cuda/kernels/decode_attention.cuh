@@ -771,8 +771,8 @@ void launch(const AttentionArg& a, const StepArg& step, DecodeSplit s, cudaStrea
                        static_cast<int>(shared));
   dim3 grid(static_cast<unsigned>(step.sequences * a.kv_heads), static_cast<unsigned>(s.parts),
             static_cast<unsigned>(tiles));
-  launch_clustered(kernel, grid, dim3(kThreads), shared, stream, s.clustered ? grid.y : 1, a, step,
-                   s);
+  launch_clustered(kernel, grid, dim3(kThreads), shared, stream, dim3(1, s.clustered ? grid.y : 1),
+                   a, step, s);
   grid.y = static_cast<unsigned>(rows);
   if (s.parts > 1 && !s.clustered)
     launch_overlapped(join_kernel<HD, NT>, grid, dim3(kThreads), 0, stream, a, step, s);

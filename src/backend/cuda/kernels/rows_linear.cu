@@ -4,6 +4,7 @@
 // even of the end of the kernel before, and leaves its sums of each group in shared memory, where
 // they are added in the order of the columns.
 #include "backend/cuda/kernels/activate.cuh"
+#include "backend/cuda/kernels/async_copy.cuh"
 #include "backend/cuda/kernels/f8_format.h"
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/rows_linear.h"
@@ -54,16 +55,6 @@ struct Task {
 // Scales of 32 columns each.
 constexpr bool is_small(Kind k) { return k == Kind::int4_small || k == Kind::int8_small; }
 
-__device__ inline void copy16(uint32_t shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(shared), "l"(global)
-               : "memory");
-}
-__device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N>
-__device__ inline void copies_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
-}
-
 // A place among the pieces, and where this lane's part of it lies.
 template <Kind KIND>
 struct Place {
@@ -112,10 +103,10 @@ struct Place {
   }
   __device__ void copy(uint32_t stage) const {
     const int lane = threadIdx.x % 32;
-    copy16(stage + lane * 16, codes);
-    copy16(stage + kHalfPiece + lane * 16, codes + p.second);
+    copy16_ahead(stage + lane * 16, codes);
+    copy16_ahead(stage + kHalfPiece + lane * 16, codes + p.second);
     if constexpr (has_groups(KIND))
-      if (lane < p.chunks) copy16(stage + 2 * kHalfPiece + lane * 16, scales);
+      if (lane < p.chunks) copy16_ahead(stage + 2 * kHalfPiece + lane * 16, scales);
   }
 };
 
@@ -340,7 +331,7 @@ __global__ __launch_bounds__(kThreads, 1) void rows_kernel(const __grid_constant
       ahead.next();
       ++issued;
     }
-    copies_commit();
+    commit_copies();
   };
 #pragma unroll 1
   for (int i = 0; i < kStages; ++i) fetch(ring + i * kStage);
@@ -368,7 +359,7 @@ __global__ __launch_bounds__(kThreads, 1) void rows_kernel(const __grid_constant
   if (begin == end) leave_sums();  // zeros
 #pragma unroll 1
   for (unsigned i = begin; i < end; ++i) {
-    copies_wait<kStages - 1>();
+    wait_copies<kStages - 1>();
     __syncwarp();
     add_piece<E, KIND>(stage, x, next_half, c);
     x += piece_columns(KIND) * 2;

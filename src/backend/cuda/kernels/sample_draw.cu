@@ -150,23 +150,13 @@ void choose_drawn(const DrawDevice& device, const DecodeRows& d, std::byte* work
          fits(device, d.vocab, blocks / 2))
     blocks /= 2;
   const int64_t part = part_of(d.vocab, blocks);
+  const auto size = static_cast<unsigned>(blocks);
   const size_t bytes = shared ? shared_bytes(part) : sizeof(Histogram);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(d.rows));
-  config.blockDim = dim3(kDrawThreads);
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {static_cast<unsigned>(blocks), 1, 1};
-  config.attrs = attributes;
-  config.numAttrs = device.clusters ? 2 : 0;
   const auto kernel = device.clusters ? draw_kernel<true> : draw_kernel<false>;
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(bytes)) == cudaSuccess)
-    cudaLaunchKernelEx(&config, kernel, d, part, shared ? nullptr : workspace);
+    launch_clustered(kernel, dim3(size, static_cast<unsigned>(d.rows)), dim3(kDrawThreads), bytes,
+                     stream, dim3(size), d, part, shared ? nullptr : workspace);
 }
 
 }  // namespace tokamak::cuda

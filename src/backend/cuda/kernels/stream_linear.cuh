@@ -37,14 +37,6 @@ struct StreamWalk {
   }
 };
 
-struct RingPlace {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ void next(int stages) {
-    if (++stage == stages) stage = 0, parity ^= 1;
-  }
-};
-
 // What is the same for every step.
 struct StreamShape {
   int tiles, steps, x_bytes, stage_bytes;
@@ -60,11 +52,6 @@ struct StreamShape {
   __device__ StreamWalk walk() const {
     return StreamWalk(tiles, steps, gridDim.x - 1 - blockIdx.x, gridDim.x);
   }
-};
-
-struct Ring {
-  char* data;
-  uint64_t *full, *empty;
 };
 
 // Weights of one step after another, for the thread that copies them.
@@ -113,10 +100,10 @@ struct WeightSteps {
 // The copying thread: weights of as many steps as the ring holds before the kernel ahead has ended;
 // then x.
 template <int BITS, int NT>
-__device__ void copy_steps(const StreamArg& a, const StreamShape& shape, const Ring& ring) {
+__device__ void copy_steps(const StreamArg& a, const StreamShape& shape, const StageRing& ring) {
   WeightSteps<BITS> step(a, shape.walk());
   const int count = step.walk.end - step.walk.begin, first = min(count, a.stages);
-  RingPlace place;
+  StagePlace place;
   const auto copy_weights = [&] {
     char* to = ring.data + place.stage * shape.stage_bytes + shape.x_bytes;
     arrive_expecting(&ring.full[place.stage], shape.x_bytes + step.bytes);
@@ -310,7 +297,7 @@ __device__ bool finish_usual(const StreamArg& a, int tile, const float (&c)[NT][
 }
 
 template <typename E, int BITS, int FORMAT, int NT>
-__device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, const Ring& ring,
+__device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, const StageRing& ring,
                               float4* room) {
   constexpr bool kTeams = kStreamTeams<BITS, FORMAT, NT> == 2;
   const bool helps = kTeams && threadIdx.x >= kStreamThreads;
@@ -318,7 +305,7 @@ __device__ void compute_tiles(const StreamArg& a, const StreamShape& shape, cons
   wait_for_previous();
   StreamWalk walk = shape.walk();
   Product<E, BITS, FORMAT, NT> product(a);
-  RingPlace place, read;  // `read`: the stage to be handed back next
+  StagePlace place, read;  // `read`: the stage to be handed back next
   const bool speaks = threadIdx.x % 32 == 0;
   const auto hand_back = [&](bool ready) {
     __syncwarp();
@@ -367,7 +354,7 @@ __global__ __launch_bounds__(kStreamComputing<BITS, FORMAT, NT> + 32,
   extern __shared__ char dynamic[];
   __shared__ uint64_t full[kStreamMaxStages], empty[kStreamMaxStages];
   __shared__ float4 room[kComputing > kStreamThreads ? NT * kStreamThreads : 1];
-  const Ring ring{dynamic + (1024 - shared_address(dynamic) % 1024) % 1024, full, empty};
+  const StageRing ring{dynamic + (1024 - shared_address(dynamic) % 1024) % 1024, full, empty};
   const StreamShape shape(a, BITS, NT * 8);
   if (threadIdx.x == kComputing) {
     for (int i = 0; i < a.stages; ++i) {

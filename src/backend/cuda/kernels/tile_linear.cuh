@@ -73,28 +73,16 @@ struct TileWalk {
   __device__ int strip() const { return (at - first_pair() * strips) / group(); }
 };
 
-struct TileRing {
-  char* data;
-  uint64_t *full, *empty;
-};
-struct TilePlace {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ void next() {
-    if (++stage == kTileStages) stage = 0, parity ^= 1;
-  }
-};
-
 template <bool GLU>
-__device__ void copy_tiles(const TileArg& a, const TileRing& ring, int steps, int step_columns) {
+__device__ void copy_tiles(const TileArg& a, const StageRing& ring, int steps, int step_columns) {
   const int rank = static_cast<int>(cluster_rank());
   const CUtensorMap* w = GLU && rank == 1 ? &a.w_b : &a.w;
   wait_for_previous();
-  TilePlace place;
+  StagePlace place;
   for (TileWalk walk(a); walk.more(); walk.next()) {
     const int token = (2 * walk.pair() + rank) * kTileBox;
     const int row = GLU ? walk.strip() * kTileBox : (2 * walk.strip() + rank) * kTileBox;
-    for (int step = 0; step < steps; ++step, place.next()) {
+    for (int step = 0; step < steps; ++step, place.next(kTileStages)) {
       wait_phase(&ring.empty[place.stage], place.parity ^ 1);
       uint64_t* full = &ring.full[place.stage];
       arrive_expecting(full, kTileStageBytes);
@@ -193,7 +181,7 @@ __device__ void finish_tile(const TileArg& a, float (&c)[32][4], float* room, in
 }
 
 template <typename E, bool GLU, MapKind ACTIVATION>
-__device__ void multiply_tiles(const TileArg& a, const TileRing& ring, float* room, int steps) {
+__device__ void multiply_tiles(const TileArg& a, const StageRing& ring, float* room, int steps) {
   const int group = threadIdx.x / 128 - 1;  // of 64 tokens
   const int warp = threadIdx.x / 32 - 4;
   room += warp * 16 * 64;
@@ -201,7 +189,7 @@ __device__ void multiply_tiles(const TileArg& a, const TileRing& ring, float* ro
     if (threadIdx.x % 128 < 2) arrive_at(&ring.empty[stage], threadIdx.x % 128);
   };
   wait_for_previous();
-  TilePlace place;
+  StagePlace place;
   float c[32][4];
   for (TileWalk walk(a); walk.more(); walk.next()) {
     int before = 0;
@@ -220,7 +208,7 @@ __device__ void multiply_tiles(const TileArg& a, const TileRing& ring, float* ro
         hand_back(before);
       }
       before = place.stage;
-      place.next();
+      place.next(kTileStages);
     }
     wgmma_wait<0>();
     wgmma_hold(c);
@@ -239,7 +227,7 @@ __global__ __launch_bounds__(kTileThreads, 1) void tile_kernel(const __grid_cons
   __shared__ uint64_t full[kTileStages], empty[kTileStages];
   // Both blocks of the cluster must have the same place for a stage.
   char* data = dynamic + (1024 - shared_address(dynamic) % 1024) % 1024;
-  const TileRing ring{data, full, empty};
+  const StageRing ring{data, full, empty};
   constexpr int kColumns = kTileStepBytes / (__is_same(E, Codes) ? 1 : 2);
   const int steps = static_cast<int>((a.k + kColumns - 1) / kColumns);
   if (threadIdx.x == 0) {
@@ -268,20 +256,8 @@ template <typename E, bool GLU, MapKind ACTIVATION = MapKind::copy>
 void tile_launch(const TileArg& a, cudaStream_t stream) {
   const auto kernel = tile_kernel<E, GLU, ACTIVATION>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kTileSharedBytes);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(a.multiprocessors / 2 * 2);
-  config.blockDim = dim3(kTileThreads);
-  config.dynamicSmemBytes = kTileSharedBytes;
-  config.stream = stream;
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = 2;
-  attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
-  config.attrs = attributes;
-  config.numAttrs = 2;
-  cudaLaunchKernelEx(&config, kernel, a);
+  launch_clustered(kernel, dim3(static_cast<unsigned>(a.multiprocessors / 2 * 2)),
+                   dim3(kTileThreads), kTileSharedBytes, stream, dim3(2), a);
 }
 
 // The kernels of one dtype.
