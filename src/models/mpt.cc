@@ -24,7 +24,6 @@ void from_hf(const JsonFields& fields, ModelConfig& c) {
   };
   if (!fields.find_bool("no_bias").value_or(true)) refuse("no_bias is false");
   if (fields.has("logit_scale")) refuse("logit_scale is set");
-  c.position_embedding_type = "none";
   if (const auto attention = fields.object("attn_config")) {
     if (attention->find_bool("qk_ln").value_or(false)) refuse("attn_config.qk_ln is true");
     if (attention->find_bool("prefix_lm").value_or(false)) refuse("attn_config.prefix_lm is true");
@@ -35,11 +34,9 @@ void from_hf(const JsonFields& fields, ModelConfig& c) {
     if (attention->find_float("alibi_bias_max").value_or(8) != 8)
       refuse("attn_config.alibi_bias_max is not 8");
     c.attention_scale = attention->find_float("softmax_scale").value_or(0);
-    if (attention->find_bool("alibi").value_or(true)) c.position_embedding_type = "alibi";
-  } else {
-    c.position_embedding_type = "alibi";
+    if (!attention->find_bool("alibi").value_or(true)) refuse("attn_config.alibi is false");
   }
-  if (c.position_embedding_type != "alibi") refuse("attn_config.alibi is false");
+  c.position_embedding_type = "alibi";
   c.norm_type = "layer_norm";
   c.gated_mlp = false;
 }

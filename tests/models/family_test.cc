@@ -130,6 +130,8 @@ TEST(Family, BloomAndMptNamesAreTranslated) {
     "attn_config":{"alibi":true,"clip_qkv":null,"softmax_scale":0.25}})");
   EXPECT_EQ(m.intermediate_size, 192);
   EXPECT_EQ(m.attention_scale, 0.25);
+  EXPECT_EQ(m.position_embedding_type, "alibi");
+  EXPECT_EQ(read(mpt + R"("n_layers":2})").position_embedding_type, "alibi");
   EXPECT_FALSE(m.norm_bias);
   EXPECT_THAT(error_for(mpt + R"("attn_config":{"clip_qkv":6}})"), HasSubstr("clip_qkv"));
   EXPECT_THAT(error_for(mpt + R"("attn_config":{"alibi":false}})"), HasSubstr("alibi is false"));
