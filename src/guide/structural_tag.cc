@@ -210,8 +210,7 @@ class Reader {
     if (type == "regex") return regex_full(text(v, at, "pattern"), at);
     fail(
         "{}.type is '{}'; expected triggered_tags, tags_with_separator, tag, sequence, or, "
-        "any_text, "
-        "const_string, json_schema or regex",
+        "any_text, const_string, json_schema or regex",
         at, type);
   }
 
