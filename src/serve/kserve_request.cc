@@ -1,6 +1,7 @@
 #include "serve/kserve_request.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "serve/guide_fields.h"
 #include "serve/kserve_tensors.h"
@@ -163,13 +164,14 @@ std::shared_ptr<const Guide> read_guided(const Fields& f, const EngineRoom& room
   const char* field = "guided_decoding_guide";
   const std::string text = f.string(field).value_or("");
   using Kind = GuideSpec::Kind;
-  if (type == "json") return make_guide({.kind = Kind::json_object}, room, field);
-  if (type == "json_schema")
-    return make_guide({.kind = Kind::json_schema, .text = text}, room, field);
-  if (type == "regex") return make_guide({.kind = Kind::regex, .text = text}, room, field);
-  if (type == "ebnf_grammar") return make_guide({.kind = Kind::grammar, .text = text}, room, field);
-  if (type == "structural_tag")
-    return make_guide({.kind = Kind::structural_tag, .text = text}, room, field);
+  constexpr std::pair<const char*, Kind> kTypes[] = {{"json", Kind::json_object},
+                                                     {"json_schema", Kind::json_schema},
+                                                     {"regex", Kind::regex},
+                                                     {"ebnf_grammar", Kind::grammar},
+                                                     {"structural_tag", Kind::structural_tag}};
+  for (const auto& [name, kind] : kTypes)
+    if (type == name)
+      return make_guide({.kind = kind, .text = kind == Kind::json_object ? "" : text}, room, field);
   f.wrong("guided_decoding_guide_type", "json, json_schema, regex, ebnf_grammar or structural_tag");
 }
 
