@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "engine/numerics.h"
+#include "formats/model_config.h"
 #include "ops/linear.h"
 #include "runtime/session.h"
 #include "text/tokenizer.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "compile/activation_scales.h"
 #include "compile/groups.h"
 #include "compile/lower.h"
 #include "compile/pack.h"

@@ -166,12 +166,8 @@ class Planner {
         options_.tp_size, c.rule.source, c.rule.columns, name(dtype), block, fits);
   }
 
-  // One for q, k and v, which see the same activations.
   void note_scale(const CheckedRule& c) {
-    const bool part = c.rule.shard == Shard::q_heads || c.rule.shard == Shard::kv_heads;
-    std::string module = c.rule.target.substr(0, c.rule.target.rfind('.'));
-    if (part) module.replace(module.rfind('.') + 1, std::string::npos, "qkv");
-    double& scale = plan_.config.quantization.activation_scales[module];
+    double& scale = plan_.config.quantization.activation_scales[scaled_module(c.rule.target)];
     scale = std::max(scale, c.input_scale);
   }
 

@@ -79,31 +79,6 @@ void set_activation_bits(Plan& plan, const std::string& activation_bits) {
   }
 }
 
-std::string scaled_module(std::string weight) {
-  constexpr std::string_view kAttention = ".attention.";
-  weight.resize(std::min(weight.size(), weight.rfind('.')));
-  const size_t at = weight.rfind(kAttention);
-  if (at == std::string::npos) return weight;
-  const std::string part = weight.substr(at + kAttention.size());
-  if (part == "q" || part == "k" || part == "v") weight.replace(at + kAttention.size(), 1, "qkv");
-  return weight;
-}
-
-void set_activation_scales(Plan& plan, const std::map<std::string, double>& scales) {
-  for (PlanStep& step : plan.steps) {
-    if (!is_linear(step) || activation_bits(step) != 8) continue;
-    double largest = 0;
-    for (const int32_t input : step.inputs) {
-      const PlanValue& v = plan.values[static_cast<size_t>(input)];
-      if (v.storage != Storage::weight || v.type.dtype != DType::f8_row) continue;
-      for (const std::string& weight : plan.weights[static_cast<size_t>(v.base)].names)
-        if (const auto it = scales.find(scaled_module(weight)); it != scales.end())
-          largest = std::max(largest, it->second);
-    }
-    if (largest > 0) step.attrs.set("x_scale", largest);
-  }
-}
-
 int64_t activation_bits(const PlanStep& step) {
   return LinearAttrs::from(step.attrs).activation_bits;
 }

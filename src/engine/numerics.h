@@ -1,7 +1,6 @@
 // What the arithmetic of a plan may do, as attributes of its steps: which linears may round their
 // activations to 8 bits, and whether a token's results may depend on the rest of the step.
 #pragma once
-#include <map>
 #include <string>
 #include <vector>
 
@@ -23,12 +22,6 @@ bool eight_bits_by_default(LinearKind kind, DType weights);
 // get 8 bits, by commas ("gate_up,down"). Error lists what is known.
 std::vector<LinearKind> kinds_of_8_bits(const std::string& activation_bits);
 void set_activation_bits(Plan& plan, const std::string& activation_bits);
-// "transformer.layers.0.attention.q.weight" → "transformer.layers.0.attention.qkv": the name under
-// which a weight's activations have their scale.
-std::string scaled_module(std::string weight);
-// FP8 with static scales: linears of FP8 weights and 8-bit activations get x_scale (ops/linear.h)
-// from those of their modules, the largest where several share the input.
-void set_activation_scales(Plan& plan, const std::map<std::string, double>& scales);
 // Activation bits of a linear step.
 int64_t activation_bits(const PlanStep& step);
 

@@ -1,5 +1,6 @@
 #include "formats/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -156,6 +157,16 @@ void validate_layers(const ModelConfig& c, const std::string& source) {
 }
 
 }  // namespace
+
+std::string scaled_module(std::string weight) {
+  constexpr std::string_view kAttention = ".attention.";
+  weight.resize(std::min(weight.size(), weight.rfind('.')));
+  const size_t at = weight.rfind(kAttention);
+  if (at == std::string::npos) return weight;
+  const std::string part = weight.substr(at + kAttention.size());
+  if (part == "q" || part == "k" || part == "v") weight.replace(at + kAttention.size(), 1, "qkv");
+  return weight;
+}
 
 void ModelConfig::validate(const std::string& source) const {
   if (architecture.empty() || model_type.empty())

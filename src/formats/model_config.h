@@ -35,10 +35,11 @@ struct QuantizationConfig {
   int64_t group_size = 0;
   bool has_zero_point = false, pre_quant_scale = false;
   std::vector<std::string> exclude_modules;
-  // FP8 with static scales of activations: of modules, q, k and v under one name
-  // ("transformer.layers.0.attention.qkv").
-  std::map<std::string, double> activation_scales;
+  std::map<std::string, double> activation_scales;  // FP8, static ones; of scaled_module()s
 };
+// "transformer.layers.0.attention.q.weight" → "transformer.layers.0.attention.qkv": what has the
+// scale of the activations that a weight meets; q, k and v, which see the same ones, have one.
+std::string scaled_module(std::string weight);
 
 // Beyond these a file is damaged, not large; loops over layers and heads stay bounded.
 inline constexpr int64_t kMaxLayers = 1024, kMaxHeads = 1024;

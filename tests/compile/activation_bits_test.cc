@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "compile/activation_scales.h"
 #include "engine/engine_file.h"
 #include "engine/numerics.h"
 #include "ops/linear.h"

@@ -86,6 +86,15 @@ TEST(ModelConfig, ErrorsNameFileFieldAndValue) {
   EXPECT_THAT(error_with("norm_epsilon", 0), HasSubstr("norm_epsilon"));
 }
 
+TEST(ModelConfig, QueriesKeysAndValuesHaveOneScale) {
+  const std::string layer = "transformer.layers.10.";
+  for (const char* part : {"q", "k", "v", "qkv"})
+    EXPECT_EQ(scaled_module(layer + "attention." + part + ".weight"), layer + "attention.qkv");
+  EXPECT_EQ(scaled_module(layer + "attention.dense.weight"), layer + "attention.dense");
+  EXPECT_EQ(scaled_module(layer + "mlp.fc.weight"), layer + "mlp.fc");
+  EXPECT_EQ(scaled_module("lm_head.weight"), "lm_head");
+}
+
 TEST(Checkpoint, BlocksComeBackWithTheirFormat) {
   const TempDir dir;
   ModelConfig c = sample();
