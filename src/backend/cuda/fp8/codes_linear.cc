@@ -16,10 +16,22 @@ const float* CodesLinear::scales_of(const std::byte* weight) const {
   return reinterpret_cast<const float*>(weight + cuda::F8Format::scales_at(n, k));
 }
 
-CodesRoom::CodesRoom(int64_t tokens, int64_t n, int64_t k, DType y, size_t products)
-    : scales(kMatmulWorkspace),
+Codes CodesLinear::round_x(const LaunchArgs& args, const CodesPlace& place,
+                           cudaStream_t stream) const {
+  const Codes x{reinterpret_cast<uint8_t*>(args.workspace + place.codes),
+                reinterpret_cast<float*>(args.workspace + place.scales)};
+  cuda::quantize_f8_rows(in(0, args), static_cast<float>(attrs.x_scale), x.codes, x.scales, stream);
+  return x;
+}
+
+CodesPlace::CodesPlace(size_t begin, int64_t tokens, int64_t k)
+    : scales(begin),
       codes(scales + aligned(static_cast<size_t>(tokens) * sizeof(float))),
-      product(codes + aligned(static_cast<size_t>(tokens * k))),
+      end(codes + aligned(static_cast<size_t>(tokens * k))) {}
+
+CodesRoom::CodesRoom(int64_t tokens, int64_t n, int64_t k, DType y, size_t products)
+    : x(kMatmulWorkspace, tokens, k),
+      product(x.end),
       product_bytes(aligned(bytes_of(y, tokens * n))),
       end(product + products * product_bytes) {}
 

@@ -1,22 +1,33 @@
-// What the linear tactics share that round activations to FP8 and leave the products to cuBLASLt.
+// What the linear tactics share whose weights are FP8 in the layout "cuda.f8".
 #pragma once
 #include "backend/cuda/bound_linear.h"
 
 namespace tokamak {
 
-// A linear or linear_glu of FP8 weights in the layout "cuda.f8".
-struct CodesLinear : BoundLinear {
-  using BoundLinear::BoundLinear;
-  float x_scale() const { return static_cast<float>(attrs.x_scale); }
-  const float* scales_of(const std::byte* weight) const;
+// Where x [tokens, k] lies, rounded to FP8, in a launch's workspace: from `scales` its rows'
+// scales, then its codes.
+struct CodesPlace {
+  CodesPlace(size_t begin, int64_t tokens, int64_t k);
+  size_t scales = 0, codes = 0, end = 0;
+};
+struct Codes {
+  uint8_t* codes;
+  float* scales;
 };
 
-// What lies in a launch's workspace behind cuBLASLt's, one after another: the activations' scales,
-// their codes, products [tokens, n].
+struct CodesLinear : BoundLinear {
+  using BoundLinear::BoundLinear;
+  const float* scales_of(const std::byte* weight) const;
+  Codes round_x(const LaunchArgs& args, const CodesPlace& place, cudaStream_t stream) const;
+};
+
+// What lies in the workspace of a tactic that leaves the products to cuBLASLt, behind what is
+// cuBLASLt's own: x's codes, products [tokens, n].
 struct CodesRoom {
   CodesRoom(int64_t tokens, int64_t n, int64_t k, DType product, size_t products);
   CodesRoom(const OpSignature& s, int64_t tokens, DType product);
-  size_t scales = 0, codes = 0, product = 0, product_bytes = 0, end = 0;
+  CodesPlace x;
+  size_t product = 0, product_bytes = 0, end = 0;
 };
 
 // Of the ops and shapes that such a tactic takes; n is to be a multiple of n_unit.

@@ -30,16 +30,14 @@ class LateScales final : public Kernel {
     cuda::FinishArg f = op_.finish(args);
     if (f.y.rows == 0) return;
     const CodesRoom room(op_.s, f.y.rows, DType::f16);
-    auto* codes = reinterpret_cast<uint8_t*>(args.workspace + room.codes);
-    auto* scales = reinterpret_cast<float*>(args.workspace + room.scales);
-    cuda::quantize_f8_rows(op_.in(0, args), op_.x_scale(), codes, scales, stream);
+    const Codes x = op_.round_x(args, room.x, stream);
 
     // cuBLASLt steps forward from the weight that lies first.
     const std::byte *first = args.in[1].data, *other = args.in[2].data;
     const bool swapped = other < first;
     if (swapped) std::swap(first, other);
     F8MatmulOperands o;
-    o.x = codes;
+    o.x = x.codes;
     o.weight = first;
     o.weight_apart = other - first;
     o.tokens = f.y.rows;
@@ -51,7 +49,7 @@ class LateScales final : public Kernel {
 
     f.a = f.b = {o.y, f.y.rows, op_.n, op_.n, DType::f16};
     (swapped ? f.a : f.b).data = static_cast<uint16_t*>(o.y) + o.y_apart;
-    f.row_scales = scales;
+    f.row_scales = x.scales;
     f.a_scales = op_.scales_of(args.in[1].data);
     f.b_scales = op_.scales_of(args.in[2].data);
     f.factor = 1 / factor_for(op_.k);

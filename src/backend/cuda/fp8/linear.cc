@@ -21,11 +21,9 @@ class F8Linear final : public Kernel {
     if (f.y.rows == 0) return;
     const CodesRoom room(op_.s, f.y.rows, f.y.dtype);
     F8MatmulOperands o;
-    auto* codes = reinterpret_cast<uint8_t*>(args.workspace + room.codes);
-    auto* scales = reinterpret_cast<float*>(args.workspace + room.scales);
-    cuda::quantize_f8_rows(op_.in(0, args), op_.x_scale(), codes, scales, stream);
-    o.x = codes;
-    o.x_scales = scales;
+    const Codes x = op_.round_x(args, room.x, stream);
+    o.x = x.codes;
+    o.x_scales = x.scales;
     o.tokens = f.y.rows;
     o.workspace = args.workspace;
     if (is_whole(f)) {

@@ -13,8 +13,6 @@ namespace {
 
 constexpr double kSecondCacheGbS = 5500;
 
-size_t aligned(size_t bytes) { return (bytes + 255) & ~size_t{255}; }
-
 class F8Stream final : public Kernel {
  public:
   F8Stream(const OpSignature& s, const CudaTarget& target, bool codes, int ahead_bytes)
@@ -27,7 +25,10 @@ class F8Stream final : public Kernel {
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
     const cuda::FinishArg f = op_.finish(args);
     if (f.y.rows == 0) return;
-    const cuda::RowsArg x = prepare(args, stream);
+    Codes codes{};
+    if (codes_) codes = op_.round_x(args, CodesPlace(0, f.y.rows, op_.k), stream);
+    const cuda::RowsArg x = codes_ ? cuda::RowsArg{codes.codes, f.y.rows, op_.k, op_.k, DType::u8}
+                                   : op_.x_in_vectors(args, args.workspace, stream);
     cuda::F8StreamArg a;
     a.bias = f.bias;
     a.bias_b = f.bias_b;
@@ -43,21 +44,12 @@ class F8Stream final : public Kernel {
       a.y = from_row(f.y, begin);
       a.residual = from_row(f.residual, begin);
       set_maps(a, args, from_row(x, begin));
-      if (codes_) a.x_scales = reinterpret_cast<const float*>(args.workspace) + begin;
+      if (codes_) a.x_scales = codes.scales + begin;
       cuda::f8_stream(a, ahead_bytes_, stream);
     }
   }
 
  private:
-  // x as the copy engine takes it: codes, behind their scales, or numbers.
-  cuda::RowsArg prepare(const LaunchArgs& args, cudaStream_t stream) const {
-    if (!codes_) return op_.x_in_vectors(args, args.workspace, stream);
-    const cuda::RowsArg x = op_.in(0, args);
-    std::byte* codes = args.workspace + aligned(static_cast<size_t>(x.rows) * sizeof(float));
-    cuda::quantize_f8_rows(x, op_.x_scale(), reinterpret_cast<uint8_t*>(codes),
-                           reinterpret_cast<float*>(args.workspace), stream);
-    return {codes, x.rows, op_.k, op_.k, DType::u8};
-  }
   void set_maps(cuda::F8StreamArg& a, const LaunchArgs& args, const cuda::RowsArg& x) const {
     const int rows = a.glu ? 8 : 16, columns = a.share.columns;
     const int x_columns = codes_ ? columns : cuda::F8Format::kColumns;
@@ -92,8 +84,8 @@ class F8StreamTactic final : public CudaTactic {
         ahead_bytes_(ahead_bytes) {}
 
   size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
-    const size_t elements = static_cast<size_t>(tokens * s.inputs[1].shape[1].size);
-    return codes_ ? aligned(static_cast<size_t>(tokens) * sizeof(float)) + elements : 2 * elements;
+    const int64_t k = s.inputs[1].shape[1].size;
+    return codes_ ? CodesPlace(0, tokens, k).end : static_cast<size_t>(2 * tokens * k);
   }
   std::string_view weight_layout(const OpSignature&, int input) const override {
     return input == 1 || (input == 2 && op() == Op::linear_glu) ? kF8Layout : "plain";

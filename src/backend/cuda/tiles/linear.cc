@@ -49,18 +49,13 @@ class TileLinear final : public Kernel {
   // Codes and their scales, or x itself where its rows lie at multiples of 16 bytes.
   void set_x(cuda::TileArg& a, const LaunchArgs& args, cudaStream_t stream) const {
     if (codes_) {
-      auto* codes = reinterpret_cast<uint8_t*>(args.workspace);
-      auto* scales = reinterpret_cast<float*>(args.workspace + scales_at(a.tokens));
-      cuda::quantize_f8_rows(op_.in(0, args), op_.x_scale(), codes, scales, stream);
-      a.row_scales = scales;
-      a.x = maps_.boxes(codes, DType::u8, a.tokens, op_.k, op_.k, cuda::kTileBox);
+      const Codes x = op_.round_x(args, CodesPlace(0, a.tokens, op_.k), stream);
+      a.row_scales = x.scales;
+      a.x = maps_.boxes(x.codes, DType::u8, a.tokens, op_.k, op_.k, cuda::kTileBox);
       return;
     }
     const cuda::RowsArg x = op_.x_in_vectors(args, args.workspace, stream);
     a.x = maps_.boxes(x.data, x.dtype, a.tokens, op_.k, x.stride, cuda::kTileBox);
-  }
-  size_t scales_at(int64_t tokens) const {
-    return (static_cast<size_t>(tokens * op_.k) + 255) & ~size_t{255};
   }
 
   const CodesLinear op_;
@@ -78,7 +73,7 @@ class TileTactic final : public CudaTactic {
 
   size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
     const int64_t k = s.inputs[1].shape[1].size;
-    if (codes_) return static_cast<size_t>(tokens) * (static_cast<size_t>(k) + 4) + 256;
+    if (codes_) return CodesPlace(0, tokens, k).end;
     return bytes_of(s.inputs[0].dtype, tokens * padded(k));
   }
   std::string_view weight_layout(const OpSignature& s, int input) const override {
