@@ -23,6 +23,7 @@ cuda::DecodeSplit split_of(const CudaTarget& target, const cuda::AttentionArg& a
   const int most = std::max(1, (step.max_context - 1) / (kMinTiles * cuda::kDecodeTile) + 1);
   cuda::DecodeSplit s;
   s.min_tiles = kMinTiles;
+  s.multiprocessors = target.multiprocessors;
   constexpr int kLong = 8192;  // from here on a second launch, which joins, is worth its while
   constexpr int kHalf = 1024;  // keys from which on half a context is worth a block of its own
   const int room = 3 * target.multiprocessors;

@@ -119,9 +119,9 @@ class Decoder {
   }
 
  private:
-  __device__ static bool is_early() {
-    constexpr unsigned kEarlyBlocks = 132;
-    return blockIdx.x + blockIdx.y * gridDim.x + blockIdx.z * gridDim.x * gridDim.y < kEarlyBlocks;
+  __device__ bool is_early() const {
+    return blockIdx.x + blockIdx.y * gridDim.x + blockIdx.z * gridDim.x * gridDim.y <
+           static_cast<unsigned>(split_.multiprocessors);
   }
   // As for one query of a context of one token, whatever lies in memory.
   __device__ void rehearse(RawHead<HD>& raw) {

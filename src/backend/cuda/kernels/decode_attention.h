@@ -19,7 +19,8 @@ inline constexpr bool is_decode(int queries, int group) {
 struct DecodeSplit {
   int parts = 1, min_tiles = 4;
   bool clustered = false;
-  int block_shift = -1;  // log2 of the cache's block size; -1: not a power of two
+  int multiprocessors = 0;  // as many blocks begin while the kernel before still runs
+  int block_shift = -1;     // log2 of the cache's block size; -1: not a power of two
   float* partial = nullptr;
 };
 
