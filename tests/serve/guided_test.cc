@@ -83,6 +83,30 @@ TEST_F(GuidedTest, GuidedFieldsOfVllm) {
             "[1,2]");
 }
 
+TEST_F(GuidedTest, GuidesOfKServe) {
+  const auto ask = [&](const char* type, const std::string& guide) {
+    return tiny_->post("/v2/models/tiny/generate", Json{{"text_input", "go"},
+                                                        {"max_tokens", 60},
+                                                        {"seed", 3},
+                                                        {"temperature", 1},
+                                                        {"guided_decoding_guide_type", type},
+                                                        {"guided_decoding_guide", guide}});
+  };
+  const auto text = [&](const char* type, const std::string& guide) {
+    const TimedAnswer a = ask(type, guide);
+    EXPECT_EQ(a.status, 200) << a.body << a.error;
+    return a.status == 200 ? Json::parse(a.body)["text_output"].get<std::string>() : "";
+  };
+  EXPECT_EQ(Json::parse(text("json_schema", R"({"const":[1,2]})")), Json::parse("[1,2]"));
+  EXPECT_THAT(text("regex", "[ab]{3}"), ::testing::MatchesRegex("[ab][ab][ab]"));
+  EXPECT_THAT(text("ebnf_grammar", "root ::= \"<\" [xy] \">\""), ::testing::MatchesRegex("<[xy]>"));
+  EXPECT_EQ(text("structural_tag",
+                 R"({"type":"structural_tag","format":{"type":"const_string","value":"ok"}})"),
+            "ok");
+  EXPECT_THAT(text("json", ""), ::testing::StartsWith("{"));
+  EXPECT_THAT(ask("yaml", "").body, HasSubstr("guided_decoding_guide_type"));
+}
+
 // Every "e" that the model says begins a tag.
 TEST_F(GuidedTest, StructuralTagsHold) {
   const std::string tag =
