@@ -20,11 +20,13 @@ using Rows = std::vector<std::vector<float>>;
 constexpr int kVocab = 512;
 
 // Wide enough for blocks of 256 inputs, several tasks a linear and inputs in more than one stretch.
-fs::path write_config(const fs::path& folder) {
+fs::path write_config(const fs::path& folder, int hidden = 256, int heads = 8) {
   const auto path = folder / "wide.json";
-  std::ofstream(path) << R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama",
-    "vocab_size": 512, "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 2,
-    "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_act": "silu",
+  std::ofstream(path) << fmt::format(R"({{"architectures": ["LlamaForCausalLM"],
+    "hidden_size": {}, "num_attention_heads": {}, )",
+                                     hidden, heads)
+                      << R"("model_type": "llama", "vocab_size": 512,
+    "intermediate_size": 768, "num_hidden_layers": 2, "num_key_value_heads": 2, "hidden_act": "silu",
     "max_position_embeddings": 4096, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
     "tie_word_embeddings": false, "torch_dtype": "float32"})";
   return path;
@@ -134,7 +136,8 @@ TEST_P(DeterministicTest, LogitsDoNotDependOnTheRestOfTheStep) {
   }
 }
 
-// The same on a GPU, in 16 bits; keys beyond those that one turn of its attention takes.
+// The same on a GPU; keys beyond those that one turn of its attention takes, rows of norms that are
+// more than a warp's, and steps of many tokens.
 TEST(DeviceDeterministic, LogitsDoNotDependOnTheRestOfTheStep) {
   std::unique_ptr<Backend> backend;
   try {
@@ -144,7 +147,8 @@ TEST(DeviceDeterministic, LogitsDoNotDependOnTheRestOfTheStep) {
     GTEST_SKIP() << e.what();
   }
   const auto prompt = random_tokens(330, 1), extra = random_tokens(6, 2);
-  for (const char* cache : {"float16", "fp8", "int8"}) {
+  for (const auto& [cache, fp8] :
+       {std::pair{"float16", false}, {"fp8", false}, {"int8", false}, {"fp8", true}}) {
     const testing::TempDir folder;
     BuildOptions build;
     build.tuning = false;
@@ -152,19 +156,23 @@ TEST(DeviceDeterministic, LogitsDoNotDependOnTheRestOfTheStep) {
     build.kv_cache_dtype = cache;
     build.output_dir = folder.path() / "engine";
     build.quiet = true;
-    build.max_batch_size = 8;
-    build_random(write_config(folder.path()), DType::f16, build, *backend);
+    build.max_batch_size = 20;
+    build.max_num_tokens = 2048;
+    if (fp8) build.quantization = {.bits = 8, .fp8 = true};
+    build_random(write_config(folder.path(), 1280, 10), DType::f16, build, *backend);
     const auto session = [&](int64_t most) {
       return Session(build.output_dir, *backend, {.max_num_tokens = most, .kv_tokens = 8192});
     };
     Session whole = session(2048);
     const Rows expected = alone(whole, prompt, extra);
-    for (const int others : {1, 7}) {
-      SCOPED_TRACE(fmt::format("{} cache, {} others", cache, others));
+    for (const int others : {1, 7, 19}) {
+      SCOPED_TRACE(
+          fmt::format("{} weights, {} cache, {} others", fp8 ? "fp8" : "float16", cache, others));
       expect_same_bits(among(whole, prompt, extra, others, others / 2), expected);
     }
     for (const int64_t chunk : {1, 3, 7, 64, 130}) {
-      SCOPED_TRACE(fmt::format("{} cache, chunks of {}", cache, chunk));
+      SCOPED_TRACE(
+          fmt::format("{} weights, {} cache, chunks of {}", fp8 ? "fp8" : "float16", cache, chunk));
       Session chunked = session(chunk);
       expect_same_bits(alone(chunked, prompt, extra), expected);
     }

@@ -15,6 +15,8 @@ class DeviceArray {
     if (host.empty()) return;
     TOKAMAK_CUDA(cudaMalloc(reinterpret_cast<void**>(&data_), host.size() * sizeof(T)));
     TOKAMAK_CUDA(cudaMemcpy(data_, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice));
+    // Of pageable memory it may still be under way, and the backend's stream does not wait for it.
+    TOKAMAK_CUDA(cudaStreamSynchronize(cudaStreamLegacy));
   }
   DeviceArray(DeviceArray&& o) noexcept : data_(std::exchange(o.data_, nullptr)) {}
   DeviceArray& operator=(DeviceArray&& o) noexcept {

@@ -1,5 +1,6 @@
 // A row is read once and stays in registers: norms and softmax. Wide rows have a block each, rows
-// of up to 256 elements a warp each.
+// of up to 256 elements a warp each. How many threads share a row depends on how many rows there
+// are; what comes of it does not.
 #include "backend/cuda/kernels/any.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/vector.cuh"
@@ -8,7 +9,8 @@
 namespace tokamak::cuda {
 namespace {
 
-constexpr int kWarpRows = 8, kMaxThreads = 512, kManyRows = 512;
+constexpr int kWarpRows = 8, kMaxThreads = 512, kManyRows = 512, kMostVectors = 8;  // of a thread
+constexpr int kMaxStretches = kMostVectors * kMaxThreads / 32;
 
 // Over the threads of a row; warps do without the block.
 template <typename F>
@@ -17,8 +19,24 @@ __device__ float row_reduce(float v, float* shared, F f) {
   for (int d = 16; d > 0; d /= 2) v = f(v, __shfl_xor_sync(0xffffffffu, v, d));
   return v;
 }
-__device__ float row_sum(float v, float* shared) {
-  return row_reduce(v, shared, [](float a, float b) { return a + b; });
+// The sum of what a thread has of each of its vectors. Always in the same order: a row's vectors in
+// stretches of 32, then these one after the other.
+template <int V>
+__device__ float row_sum(float (&part)[V], int64_t width, float* shared) {
+#pragma unroll
+  for (int v = 0; v < V; ++v)
+    for (int d = 16; d > 0; d /= 2) part[v] += __shfl_xor_sync(0xffffffffu, part[v], d);
+  if (blockDim.x == 32) return part[0];
+  const unsigned warps = blockDim.x / 32;
+  const auto stretches = static_cast<int>((width / kVector + 31) / 32);
+  __syncthreads();
+#pragma unroll
+  for (int v = 0; v < V; ++v)
+    if (threadIdx.x % 32 == 0) shared[v * warps + threadIdx.x / 32] = part[v];
+  __syncthreads();
+  float sum = shared[0];
+  for (int i = 1; i < stretches; ++i) sum += shared[i];
+  return sum;
 }
 
 // V: vectors that a thread holds; f(v, vector) for each.
@@ -71,7 +89,7 @@ template <int V>
 __global__ __launch_bounds__(kMaxThreads) void norm_kernel(NormArg n) {
   constexpr bool kEarly = V <= 2;  // weights wait in registers
 
-  __shared__ float shared[32];
+  __shared__ float shared[kMaxStretches];
   const int64_t r = int64_t{blockIdx.x} * blockDim.y + threadIdx.y, width = n.x.width;
   let_next_start();
   Raw8 weight[V], bias[V];
@@ -85,22 +103,23 @@ __global__ __launch_bounds__(kMaxThreads) void norm_kernel(NormArg n) {
   float x[V][kVector] = {};
   load_row<V>(n, r, x);
   const auto count = static_cast<float>(width);
-  float mean = 0, square = 0;
+  float mean = 0, squares[V] = {};
   if (n.centered) {
+    float sums[V] = {};
     each_vector<V>(width, [&](int v, int64_t) {
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) mean += x[v][i];
+      for (int i = 0; i < kVector; ++i) sums[v] += x[v][i];
     });
-    mean = row_sum(mean, shared) / count;
+    mean = row_sum(sums, width, shared) / count;
   }
   each_vector<V>(width, [&](int v, int64_t) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
       x[v][i] -= mean;
-      square += x[v][i] * x[v][i];
+      squares[v] += x[v][i] * x[v][i];
     }
   });
-  const float scale = 1 / sqrtf(row_sum(square, shared) / count + n.eps);
+  const float scale = 1 / sqrtf(row_sum(squares, width, shared) / count + n.eps);
   each_vector<V>(width, [&](int v, int64_t c) {
     if (!kEarly) load_weights(v, c);
     float w[kVector], b[kVector] = {};
@@ -114,13 +133,13 @@ __global__ __launch_bounds__(kMaxThreads) void norm_kernel(NormArg n) {
 
 template <int V>
 __global__ __launch_bounds__(kMaxThreads) void softmax_kernel(RowsArg x, RowsArg y) {
-  __shared__ float shared[32];
+  __shared__ float shared[kMaxStretches];
   const int64_t r = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
   let_next_start();
   wait_for_previous();
   if (r >= x.rows) return;
   const auto larger = [](float a, float b) { return a > b || isnan(a) ? a : b; };
-  float f[V][kVector], max = -INFINITY, sum = 0;
+  float f[V][kVector], max = -INFINITY, sums[V] = {};
   Raw8 raw[V];
   each_vector<V>(x.width, [&](int v, int64_t c) { raw[v] = load8(x.dtype, vector_at(x, r, c)); });
   each_vector<V>(x.width, [&](int v, int64_t) {
@@ -131,9 +150,9 @@ __global__ __launch_bounds__(kMaxThreads) void softmax_kernel(RowsArg x, RowsArg
   max = row_reduce(max, shared, larger);
   each_vector<V>(x.width, [&](int v, int64_t) {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) sum += f[v][i] = expf(f[v][i] - max);
+    for (int i = 0; i < kVector; ++i) sums[v] += f[v][i] = expf(f[v][i] - max);
   });
-  sum = row_sum(sum, shared);
+  const float sum = row_sum(sums, x.width, shared);
   each_vector<V>(x.width, [&](int v, int64_t c) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) f[v][i] /= sum;
@@ -158,7 +177,7 @@ void by_width(int64_t rows, int64_t width, F f) {
   if (vectors <= most) return f.template operator()<1>(grid, threads(1));
   if (vectors <= 2 * most) return f.template operator()<2>(grid, threads(2));
   if (vectors <= 4 * most) return f.template operator()<4>(grid, threads(4));
-  f.template operator()<8>(grid, threads(8));
+  f.template operator()<kMostVectors>(grid, threads(kMostVectors));
 }
 
 }  // namespace
