@@ -9,63 +9,15 @@
 #include "backend/cuda/kernels/alibi.cuh"
 #include "backend/cuda/kernels/attention_parts.cuh"
 #include "backend/cuda/kernels/decode_attention.h"
+#include "backend/cuda/kernels/decode_join.cuh"
+#include "backend/cuda/kernels/decode_ring.cuh"
 
 namespace tokamak::cuda {
 namespace {
 
-constexpr int kWarps = 4, kThreads = kWarps * 32, kTile = kDecodeTile;
-constexpr int kFewQueries = 2;  // of a sequence, at most, where one tile of 8 rows is enough
-
-template <int HD, Kv KV>
-struct Ring {
-  static constexpr int kBytes = KV == Kv::f16 || KV == Kv::bf16 ? 2 : 1;
-  static constexpr int kRow = HD * kBytes + (KV == Kv::int8 ? 2 : 0);  // in shared memory, at most
-  static constexpr int kTileBytes = kTile * kRow;                      // of K, and of V
-  static constexpr int kStages = HD * kBytes <= 128 ? 4 : 2;
-  static constexpr int kWarpBytes = kStages * 2 * kTileBytes;
-};
-
-// A sequence in the step, and the tiles of a part, counted from the context's begin.
-struct Numbers {
-  int begin = 0, end = 0, length = 0;  // its tokens; its context after the step
-  __device__ int queries() const { return end - begin; }
-  __device__ int past() const { return length - queries(); }
-  __device__ bool operator==(const Numbers& n) const {
-    return begin == n.begin && end == n.end && length == n.length;
-  }
-};
-__device__ inline Numbers read_numbers(const StepArg& step, int seq) {
-  return {load_fresh(step.query_begin + seq), load_fresh(step.query_begin + seq + 1),
-          load_fresh(step.context_len + seq)};
-}
-
-struct Tiles {
-  int from = 0, to = 0;
-};
-__device__ inline Tiles tiles_of(const AttentionArg& a, const DecodeSplit& s, const Numbers& n,
-                                 int part) {
-  const int first = a.window > 0 ? max(0, n.past() - static_cast<int>(a.window) + 1) / kTile : 0;
-  const unsigned tiles = static_cast<unsigned>((n.length + kTile - 1) / kTile - first);
-  const unsigned most = (tiles + s.min_tiles - 1) / s.min_tiles,
-                 parts = max(1u, min(static_cast<unsigned>(s.parts), most));
-  const unsigned each = (tiles + parts - 1) / parts, at = static_cast<unsigned>(part) * each;
-  return {first + static_cast<int>(min(at, tiles)),
-          first + static_cast<int>(min(at + each, tiles))};
-}
-
-// Where 16-byte chunk `chunk` of a row lies, so that the reads below meet no bank conflicts.
-template <int ROW_BYTES>
-__device__ inline int k_chunk(int row, int chunk) {
-  return chunk ^ (ROW_BYTES >= 128 ? (row & 1) << 2 : (row & 1) << 1);
-}
-template <int ROW_BYTES>
-__device__ inline int v_chunk(int row, int chunk) {
-  return chunk ^ ((row >> 1 & 3) << 1 & (ROW_BYTES / 16 - 1));
-}
-
 template <int HD, int NT, Kv KV>
 class Decoder {
-  using R = Ring<HD, KV>;
+  using R = TileRing<HD, KV>;
   static constexpr int kRows = 8 * NT, kStages = R::kStages;
   static constexpr bool kQInRegisters = HD * NT <= 256;
   static constexpr int kQueries = NT == 1 ? kFewQueries : kDecodeRows;
@@ -76,7 +28,7 @@ class Decoder {
   static constexpr size_t kJoinBytes = sizeof(float) * kWarps * kRows * (HD + 4);
   static constexpr size_t kQAt = (kRingBytes > kJoinBytes ? kRingBytes : kJoinBytes);
   static constexpr size_t kNewAt = kQAt + size_t{kRows} * HD * 2;
-  static constexpr size_t kNewBytes = size_t{kQueries} * 2 * ((R::kRow + 15) / 16 * 16);
+  static constexpr size_t kNewBytes = size_t{kQueries} * 2 * R::kNewPitch;
   static constexpr size_t kFloatsAt = kNewAt + kNewBytes;
   static constexpr size_t kAnglesAt = kFloatsAt + sizeof(float) * kWarps * HD;
   static constexpr size_t kSharedBytes = kAnglesAt + sizeof(float2) * kQueries * HD / 2;
@@ -313,7 +265,7 @@ class Decoder {
       reinterpret_cast<uint4*>(memory_ + kQAt)[i] = uint4{0, 0, 0, 0};
   }
   __device__ uint8_t* new_row(int n, bool value) const {
-    return memory_ + kNewAt + (2 * n + value) * ((R::kRow + 15) / 16 * 16);
+    return memory_ + kNewAt + (2 * n + value) * R::kNewPitch;
   }
   __device__ uint4 q_chunk(int nt, int c) const {
     const int g = lane_ / 4, t = lane_ % 4, row = 8 * nt + g;
@@ -349,62 +301,8 @@ class Decoder {
     __syncwarp();
   }
 
-  // Eight elements of a row, from 32 * c + 8 * t, as four words.
-  __device__ void k_words(const uint8_t* tile, int row, int c, uint32_t (&w)[4]) const {
+  __device__ void clear_sums() {
     const int t = lane_ % 4;
-    if constexpr (KV == Kv::int8) {
-      const uint8_t* p = tile + row * kv_pitch<KV>(a_) + 2 + 32 * c + 8 * t;
-      codes8<false>(p, 32 * c + 8 * t, w);
-    } else if constexpr (KV == Kv::f8) {
-      const int at = 32 * c + 8 * t;
-      f8x8(tile + row * HD + k_chunk<HD>(row, at / 16) * 16 + at % 16, w);
-    } else {
-      const uint4 v = *reinterpret_cast<const uint4*>(tile + row * HD * 2 +
-                                                      k_chunk<HD * 2>(row, 4 * c + t) * 16);
-      w[0] = v.x, w[1] = v.y, w[2] = v.z, w[3] = v.w;
-    }
-  }
-  // Eight elements of a row, from d.
-  __device__ void v_words(const uint8_t* tile, int row, int d, uint32_t (&w)[4]) const {
-    if constexpr (KV == Kv::int8) {
-      codes8<true>(tile + row * kv_pitch<KV>(a_) + 2 + d, d, w);
-    } else if constexpr (KV == Kv::f8) {
-      f8x8(tile + row * HD + v_chunk<HD>(row, d / 16) * 16 + d % 16, w);
-    } else {
-      const uint4 v =
-          *reinterpret_cast<const uint4*>(tile + row * HD * 2 + v_chunk<HD * 2>(row, d / 8) * 16);
-      w[0] = v.x, w[1] = v.y, w[2] = v.z, w[3] = v.w;
-    }
-  }
-  template <bool BF16>
-  __device__ void codes8(const uint8_t* p, int d, uint32_t (&w)[4]) const {
-    const bool some = d < a_.head_dim;
-    const auto* h = reinterpret_cast<const uint16_t*>(p);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const uint32_t codes = some ? h[2 * i] | uint32_t{h[2 * i + 1]} << 16 : 0;
-      w[2 * i] = widen_int8<BF16>(codes, 0);
-      w[2 * i + 1] = widen_int8<BF16>(codes, 1);
-    }
-  }
-  __device__ void f8x8(const uint8_t* p, uint32_t (&w)[4]) const {
-    const uint2 v = *reinterpret_cast<const uint2*>(p);
-    w[0] = widen_f8(static_cast<uint16_t>(v.x));
-    w[1] = widen_f8(static_cast<uint16_t>(v.x >> 16));
-    w[2] = widen_f8(static_cast<uint16_t>(v.y));
-    w[3] = widen_f8(static_cast<uint16_t>(v.y >> 16));
-  }
-  __device__ float row_scale(const uint8_t* tile, int row) const {
-    const auto* p = reinterpret_cast<const uint16_t*>(tile + row * kv_pitch<KV>(a_));
-    return __half2float(__ushort_as_half(*p));
-  }
-
-  __device__ void walk(bool rehearsal) {
-    const int g = lane_ / 4, t = lane_ % 4;
-    uint4 q[kQInRegisters ? NT : 1][HD / 32];
-    if constexpr (kQInRegisters)
-      for (int nt = 0; nt < NT; ++nt)
-        for (int c = 0; c < HD / 32; ++c) q[nt][c] = q_chunk(nt, c);
 #pragma unroll
     for (int nt = 0; nt < NT; ++nt)
 #pragma unroll
@@ -420,7 +318,15 @@ class Decoder {
       for (int m = 0; m < HD / 16; ++m)
 #pragma unroll
         for (int i = 0; i < 4; ++i) out_[nt][m][i] = 0;
-
+  }
+  // This warp's tiles; a rehearsal takes whatever lies where the first one would.
+  __device__ void walk(bool rehearsal) {
+    const int g = lane_ / 4;
+    uint4 q[kQInRegisters ? NT : 1][HD / 32];
+    if constexpr (kQInRegisters)
+      for (int nt = 0; nt < NT; ++nt)
+        for (int c = 0; c < HD / 32; ++c) q[nt][c] = q_chunk(nt, c);
+    clear_sums();
     for (int i = 0; rehearsal ? i < 1 : tile_of(i) < tiles_.to; ++i) {
       const int next = tile_of(i + kStages) * kTile;  // whose place is asked for well ahead
       const int block =
@@ -435,8 +341,8 @@ class Decoder {
 #pragma unroll
       for (int c = 0; c < HD / 32; ++c) {
         uint32_t ka[4], kb[4];
-        k_words(tile, g, c, ka);
-        k_words(tile, g + 8, c, kb);
+        R::k_words(a_, lane_, tile, g, c, ka);
+        R::k_words(a_, lane_, tile, g + 8, c, kb);
 #pragma unroll
         for (int nt = 0; nt < NT; ++nt) {
           const uint4 b = kQInRegisters ? q[nt][c] : q_chunk(nt, c);
@@ -472,8 +378,8 @@ class Decoder {
     if constexpr (KV == Kv::int8) {
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        k_scale[h] = row_scale(tile, g + 8 * h);
-        v_scale[h] = row_scale(tile + R::kTileBytes, g + 8 * h);
+        k_scale[h] = R::row_scale(a_, tile, g + 8 * h);
+        v_scale[h] = R::row_scale(a_, tile + R::kTileBytes, g + 8 * h);
       }
     }
 #pragma unroll
@@ -523,7 +429,8 @@ class Decoder {
     for (int b = 0; b < HD / 64; ++b) {
       uint32_t v[4][4];
 #pragma unroll
-      for (int r = 0; r < 4; ++r) v_words(tile, 2 * t + r % 2 + r / 2 * 8, 64 * b + 8 * g, v[r]);
+      for (int r = 0; r < 4; ++r)
+        R::v_words(a_, tile, 2 * t + r % 2 + r / 2 * 8, 64 * b + 8 * g, v[r]);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const uint32_t a0 = __byte_perm(v[0][i], v[1][i], 0x5410),
@@ -576,7 +483,7 @@ class Decoder {
     for (int i = 4 * static_cast<int>(threadIdx.x); i < rows_ * HD; i += 4 * kThreads) {
       const int r = i / HD, d = i % HD;
       float m, sum;
-      const float4 v = join<kWarps>(joins + r * (HD + 4), kRows * (HD + 4), kWarps, d, m, sum);
+      const float4 v = join<HD, kWarps>(joins + r * (HD + 4), kRows * (HD + 4), kWarps, d, m, sum);
       if (parts == nullptr) {
         write(r, rehearsal ? a_.head_dim : d, v, sum);  // beyond a head: nowhere
       } else {
@@ -584,35 +491,6 @@ class Decoder {
         if (d == 0) *reinterpret_cast<float2*>(parts + r * (HD + 4) + HD) = make_float2(m, sum);
       }
     }
-  }
-  // Outputs d … d + 3 of `count` rows that lie `stride` apart, with their maximum and sum.
-  template <int MOST>
-  __device__ static float4 join(const float* from, int64_t stride, int count, int d, float& most,
-                                float& sum) {
-    float2 ends[MOST];
-    float4 v[MOST];
-    most = -INFINITY;
-#pragma unroll
-    for (int p = 0; p < MOST; ++p) {
-      if (p >= count) break;
-      ends[p] = *reinterpret_cast<const float2*>(from + p * stride + HD);
-      v[p] = *reinterpret_cast<const float4*>(from + p * stride + d);
-      most = fmaxf(most, ends[p].x);
-    }
-    const float base = most == -INFINITY ? 0.f : most;
-    float4 out{0, 0, 0, 0};
-    sum = 0;
-#pragma unroll
-    for (int p = 0; p < MOST; ++p) {
-      if (p >= count) break;
-      const float weight = exp2_fast(ends[p].x - base);
-      sum = fmaf(ends[p].y, weight, sum);
-      out.x = fmaf(v[p].x, weight, out.x);
-      out.y = fmaf(v[p].y, weight, out.y);
-      out.z = fmaf(v[p].z, weight, out.z);
-      out.w = fmaf(v[p].w, weight, out.w);
-    }
-    return out;
   }
   __device__ int64_t part_at(int part) const {
     const int64_t unit = int64_t{blockIdx.z} * gridDim.x + blockIdx.x;
@@ -631,25 +509,6 @@ class Decoder {
 
   // The first block of a cluster has room for all of its parts.
   __device__ float* part_room() const { return reinterpret_cast<float*>(memory_ + kSharedBytes); }
-  __device__ static float* first_block(float* p) {
-#if __CUDA_ARCH__ >= 900
-    float* first;
-    asm volatile("mapa.u64 %0, %1, 0;" : "=l"(first) : "l"(p));
-    return first;
-#else
-    return p;
-#endif
-  }
-  __device__ static void cluster_arrive() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-#endif
-  }
-  __device__ static void cluster_wait() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-  }
   __device__ void join_parts() {
     if (!split_.clustered) return;
     cluster_arrive();
@@ -658,8 +517,8 @@ class Decoder {
     for (int i = 4 * static_cast<int>(threadIdx.x); i < rows_ * HD; i += 4 * kThreads) {
       const int r = i / HD, d = i % HD;
       float m, sum;
-      const float4 v = join<kMaxClusterParts>(part_room() + r * (HD + 4), rows_ * (HD + 4),
-                                              split_.parts, d, m, sum);
+      const float4 v = join<HD, kMaxClusterParts>(part_room() + r * (HD + 4), rows_ * (HD + 4),
+                                                  split_.parts, d, m, sum);
       write(r, d, v, sum);
     }
   }
@@ -685,70 +544,6 @@ __global__ __launch_bounds__(kThreads,
                                                          const __grid_constant__ DecodeSplit s) {
   extern __shared__ __align__(128) uint8_t memory[];
   Decoder<HD, NT, KV>(a, step, s, memory).run();
-}
-
-// Parts in memory to the output: block (unit, row, row tile), four warps that share the parts.
-template <int HD, int NT>
-__global__ __launch_bounds__(kThreads) void join_kernel(const __grid_constant__ AttentionArg a,
-                                                        const __grid_constant__ StepArg step,
-                                                        const __grid_constant__ DecodeSplit s) {
-  constexpr int kRows = 8 * NT, kStride = kRows * (HD + 4), kMost = 8;
-  __shared__ float outs[kWarps][HD], ends[kWarps][2];
-  let_next_start();
-  const int seq = static_cast<int>(blockIdx.x) / a.kv_heads,
-            kv_head = static_cast<int>(blockIdx.x) % a.kv_heads, group = a.heads / a.kv_heads;
-  const int r = static_cast<int>(blockIdx.y), row = static_cast<int>(blockIdx.z) * kRows + r;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t unit = int64_t{blockIdx.z} * gridDim.x + blockIdx.x;
-  const float* from = s.partial + (unit * s.parts * kRows + r) * (HD + 4);
-  wait_for_previous();
-  const Numbers n = read_numbers(step, seq);
-  if (n.queries() <= 0 || !is_decode(n.queries(), group) || row >= n.queries() * group) return;
-  float most = -INFINITY, sum = 0, out[HD / 32] = {};
-  for (int p0 = warp; p0 < s.parts; p0 += kWarps * kMost) {
-    float max[kMost], total[kMost], v[kMost][HD / 32];
-    float m = most;
-#pragma unroll
-    for (int i = 0; i < kMost; ++i) {
-      const int p = min(p0 + i * kWarps, s.parts - 1);
-      const float* f = from + int64_t{p} * kStride;
-      max[i] = p0 + i * kWarps < s.parts ? __ldcg(f + HD) : -INFINITY;
-      total[i] = __ldcg(f + HD + 1);
-#pragma unroll
-      for (int d = 0; d < HD / 32; ++d) v[i][d] = __ldcg(f + lane + 32 * d);
-      m = fmaxf(m, max[i]);
-    }
-    const float base = m == -INFINITY ? 0.f : m, shrink = exp2_fast(most - base);
-    sum *= shrink;
-#pragma unroll
-    for (int d = 0; d < HD / 32; ++d) out[d] *= shrink;
-#pragma unroll
-    for (int i = 0; i < kMost; ++i) {
-      const float weight = exp2_fast(max[i] - base);
-      sum = fmaf(total[i], weight, sum);
-#pragma unroll
-      for (int d = 0; d < HD / 32; ++d) out[d] = fmaf(v[i][d], weight, out[d]);
-    }
-    most = m;
-  }
-#pragma unroll
-  for (int d = 0; d < HD / 32; ++d) outs[warp][lane + 32 * d] = out[d];
-  if (lane == 0) ends[warp][0] = most, ends[warp][1] = sum;
-  __syncthreads();
-  for (int d = threadIdx.x; d < a.head_dim; d += kThreads) {
-    float m = -INFINITY, value = 0;
-    sum = 0;
-    for (int w = 0; w < kWarps; ++w) m = fmaxf(m, ends[w][0]);
-    for (int w = 0; w < kWarps; ++w) {
-      const float weight = exp2_fast(ends[w][0] - m);
-      sum = fmaf(ends[w][1], weight, sum);
-      value = fmaf(outs[w][d], weight, value);
-    }
-    store_activation(
-        a.y.dtype, a.y.data,
-        (n.begin + row / group) * a.y.stride + (kv_head * group + row % group) * a.head_dim + d,
-        value / sum * a.v_scale);
-  }
 }
 
 template <int HD, int NT, Kv KV>
