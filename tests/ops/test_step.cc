@@ -33,6 +33,7 @@ std::vector<StepShape> attention_step_shapes() {
   all.push_back({"long_context", {700, 0}, {1, 2}, false, DType::f16, 32});
   all.push_back({"long_context", {700, 3}, {1, 1}, false, DType::int8_row, 16});
   all.push_back({"long_context", {300, 0}, {1, 70}, false, DType::f8e4m3, 32});
+  all.push_back({"long_context", {590}, {43}, false, DType::bf16, 32});
   return all;
 }
 

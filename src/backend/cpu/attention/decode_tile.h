@@ -42,7 +42,8 @@ TOKAMAK_INLINE void fetch(FetchPlan& plan, int lines) {
   }
 }
 
-// Lines to ask for with each of `steps` steps of a tile that asks with its scores and its values.
+// Lines to ask for with each of `steps` times four keys of a tile that asks with its scores and its
+// values: so few that no buffer of outstanding reads fills.
 TOKAMAK_INLINE int lines_of(const FetchPlan& plan, int steps) {
   return static_cast<int>((plan.bytes / 64 + 2 * steps - 1) / (2 * steps)) + 1;
 }
@@ -76,12 +77,13 @@ TOKAMAK_INLINE void row_products(const DecodeTile& t, const std::byte* const* ro
 // again. A function of its own, for the compiler to keep the sums in registers.
 template <DType T, int H, bool kWhole>
 __attribute__((noinline)) void key_products(const DecodeTile& t, const KeyRun& run, int at,
-                                            const float* q, F16x (*s)[16]) {
+                                            const float* q, F16x (*s)[16], int lines) {
   constexpr int kMost = kSumsAtOnce / H;
   constexpr int R = kMost >= 8 ? 8 : kMost >= 4 ? 4 : kMost >= 2 ? 2 : 1;
   const int64_t bytes = bytes_of_row<T>(t.head_dim);
   for (int first = 0; first < 16; first += R) {
     const std::byte* rows[R];
+    fetch(*t.ahead, (lines * R + 3) / 4);
     unrolled<R>([&]<int j>() __attribute__((always_inline)) {
       const int key = at + first + j;
       rows[j] = run.k + (key < run.keys ? key : run.keys - 1) * bytes;
@@ -95,12 +97,11 @@ template <DType T, int H>
 TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const float* q,
                                float* scores, int lines) {
   for (int i = 0; i < run.keys; i += 16) {
-    fetch(*t.ahead, lines);
     F16x s[H][16];
     if (t.head_dim % 16 == 0)
-      key_products<T, H, true>(t, run, i, q, s);
+      key_products<T, H, true>(t, run, i, q, s, lines);
     else
-      key_products<T, H, false>(t, run, i, q, s);
+      key_products<T, H, false>(t, run, i, q, s, lines);
     const F16x scales = T == DType::int8_row
                             ? row_scales(run.k, bytes_of_row<T>(t.head_dim), i, run.keys)
                             : simd::zero();
@@ -182,7 +183,7 @@ TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c, int 
     };
     int j = 0;
     for (; j + 4 <= run.keys; j += 4) {
-      if (j % 16 == 0) fetch(*t.ahead, lines);
+      fetch(*t.ahead, lines);
 #pragma GCC unroll 4
       for (int u = 0; u < 4; ++u) add_key(s[u % U], j + u);
     }
@@ -203,7 +204,7 @@ TOKAMAK_INLINE void value_columns(const DecodeTile& t, int head, int64_t c, int 
 template <DType T, int H>
 void decode_heads(const DecodeTile& t, int head) {
   float* scores = t.scores + head * kScoreRow;
-  const int left = t.heads - head, steps = (t.keys + 15) / 16 * ((left + H - 1) / H);
+  const int left = t.heads - head, steps = (t.keys + 3) / 4 * ((left + H - 1) / H);
   const int lines = lines_of(*t.ahead, steps);
   for (int r = 0, at = 0; r < t.run_count; at += t.runs[r++].keys)
     run_scores<T, H>(t, t.runs[r], t.q + head * t.ld, scores + at, lines);

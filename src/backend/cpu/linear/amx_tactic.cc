@@ -173,6 +173,7 @@ class AmxLinearKernel final : public Kernel {
     t.panel_groups = s_.blocking.panel_groups;
     t.panel = own;
     t.sums = reinterpret_cast<float*>(own + cut.panel_bytes);
+    if (cut.few()) own_outputs(args, t.tile_begin * kAmxTokens, rows, group, groups);
     s_.kernels->sum(t);
 
     // Token tile by token tile, so that the outputs of a token are written together.
