@@ -1,98 +1,19 @@
-// Hopper's asynchronous instructions as attention uses them: barriers in shared memory, tensor
-// copies, and products of a group of four warps (m64nNk16, 16-bit operands, float32 sums). Compiled
-// for sm_90a only.
+// Products of a group of four warps as attention uses them (wgmma.cuh: m64nNk16, operands of 16
+// bits), with sums in one array, the second operand also with its columns contiguous.
 #pragma once
-#include <cuda.h>
-
 #include <cstdint>
 #include <type_traits>
+
+#include "backend/cuda/kernels/wgmma.cuh"
 
 namespace tokamak::cuda {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-__device__ inline uint32_t smem_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
-
-__device__ inline void barrier_init(uint64_t* b, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(smem_address(b)), "r"(arrivals));
-}
-__device__ inline void barrier_fence() {
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
-__device__ inline void barrier_expect(uint64_t* b, uint32_t bytes) {  // counts as an arrival
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(smem_address(b)),
-               "r"(bytes)
-               : "memory");
-}
-__device__ inline void barrier_arrive(uint64_t* b) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(smem_address(b)) : "memory");
-}
-__device__ inline void barrier_wait(uint64_t* b, uint32_t parity) {
-  asm volatile(
-      "{\n.reg .pred p;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-      "@p bra done;\n"
-      "bra again;\n"
-      "done:\n}\n" ::"r"(smem_address(b)),
-      "r"(parity)
-      : "memory");
-}
-
-// Ordinary stores to shared memory before what the asynchronous units read.
-__device__ inline void fence_async() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
-__device__ inline void prefetch_map(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
-__device__ inline void copy_box(void* to, const CUtensorMap* map, uint64_t* barrier, int c0, int c1,
-                                int c2, int c3) {
-  asm volatile(
-      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
-      "%4, %5, %6}], [%2];" ::"r"(smem_address(to)),
-      "l"(map), "r"(smem_address(barrier)), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
-      : "memory");
-}
-
-__device__ inline void named_sync(int id, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-__device__ inline void named_arrive(int id, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
 template <int N>
-__device__ inline void fewer_registers() {
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
-}
-template <int N>
-__device__ inline void more_registers() {
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
-}
-
-__device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ inline void wgmma_commit() {
-  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
-template <int N>
-__device__ inline void wgmma_wait() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
-}
-template <int N>
-__device__ inline void keep(float (&c)[N]) {  // the registers are in use until here
+__device__ inline void wgmma_hold(float (&c)[N]) {  // as that of wgmma.cuh
 #pragma unroll
   for (int i = 0; i < N; ++i) asm volatile("" : "+f"(c[i])::"memory");
-}
-
-// A matrix in rows of 128 bytes, swizzled: `stride` between groups of eight rows, `leading` between
-// columns of 64 elements (used where rows run along k).
-__device__ inline uint64_t matrix(uint32_t address, uint32_t leading, uint32_t stride) {
-  return static_cast<uint64_t>((address & 0x3ffff) >> 4) |
-         static_cast<uint64_t>(leading >> 4) << 16 | static_cast<uint64_t>(stride >> 4) << 32 |
-         uint64_t{1} << 62;
 }
 
 #define TOKAMAK_C8(c, i)                                                                      \

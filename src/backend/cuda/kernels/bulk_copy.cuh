@@ -88,14 +88,22 @@ __device__ inline void copy_box(void* shared, const CUtensorMap* map, int column
       "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier))
       : "memory");
 }
-// A box of a tensor [groups][two][rows][columns], of both of the two.
-__device__ inline void copy_rows(void* shared, const CUtensorMap* map, int column, int row,
-                                 int group, uint64_t* barrier) {
+// A box of a tensor of four dimensions, the innermost one first.
+__device__ inline void copy_box(void* shared, const CUtensorMap* map, int c0, int c1, int c2,
+                                int c3, uint64_t* barrier) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
       "{%2, %3, %4, %5}], [%6];" ::"r"(shared_address(shared)),
-      "l"(map), "r"(column), "r"(row), "r"(0), "r"(group), "r"(shared_address(barrier))
+      "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(shared_address(barrier))
       : "memory");
+}
+__device__ inline void prefetch_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+// What threads have stored in shared memory comes before what the copy engine and the tensor cores
+// read of it.
+__device__ inline void fence_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 #endif
 

@@ -31,9 +31,6 @@ __device__ inline void prefetch_box3(const CUtensorMap* map, int row, int unit) 
                "r"(0), "r"(row), "r"(unit)
                : "memory");
 }
-__device__ inline void prefetch_map(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
 
 // What a block has to do, and how a stage of its ring is made up: x by units, then for each box of
 // units codes [units][rows][columns], of linear_glu those of each weight.

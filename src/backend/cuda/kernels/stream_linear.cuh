@@ -89,7 +89,7 @@ struct WeightSteps {
   __device__ int group() const { return a.weights == 2 ? walk.tile * 8 : 0; }
   __device__ void copy(char* to, uint64_t* barrier) const {
     if constexpr (BITS == 16) {
-      copy_rows(to, &a.w, walk.at * 64, row(), group(), barrier);
+      copy_box(to, &a.w, walk.at * 64, row(), 0, group(), barrier);
     } else {
       copy_bulk(to, first, block, barrier);
       if (second) copy_bulk(to + block, second, block, barrier);

@@ -7,6 +7,7 @@
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/tile_linear.h"
 #include "backend/cuda/kernels/vector.cuh"
+#include "backend/cuda/kernels/warp_groups.cuh"
 #include "backend/cuda/kernels/wgmma.cuh"
 
 namespace tokamak::cuda {
@@ -240,10 +241,10 @@ __global__ __launch_bounds__(kTileThreads, 1) void tile_kernel(const __grid_cons
   cluster_sync();
   let_next_start();
   if (threadIdx.x < 128) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    fewer_registers<40>();
     if (threadIdx.x == 0) copy_tiles<GLU>(a, ring, steps, kColumns);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    more_registers<232>();
     multiply_tiles<E, GLU, ACTIVATION>(
         a, ring, reinterpret_cast<float*>(data + kTileStages * kTileStageBytes), steps);
   }

@@ -25,9 +25,10 @@ __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
 
-// What the tensor core is told of a matrix in shared memory; + 2 goes 16 columns on.
-__device__ inline uint64_t matrix_descriptor(uint32_t address) {
-  return (uint64_t{1} << 62) | (uint64_t{1024 >> 4} << 32) | (uint64_t{1} << 16) |
+// What the tensor core is told of a matrix in shared memory; + 2 goes 16 columns on. leading: bytes
+// from 64 columns to the next 64, where rows run along the sum.
+__device__ inline uint64_t matrix_descriptor(uint32_t address, uint32_t leading = 16) {
+  return (uint64_t{1} << 62) | (uint64_t{1024 >> 4} << 32) | uint64_t{leading >> 4} << 16 |
          ((address & 0x3ffff) >> 4);
 }
 
@@ -114,6 +115,21 @@ __device__ inline void wgmma_wide(float (&c)[32][4], uint64_t a, uint64_t b, boo
     TOKAMAK_WGMMA_WIDE("32", "e4m3", "");
 }
 // clang-format on
+#undef TOKAMAK_C
+#undef TOKAMAK_C1
+#undef TOKAMAK_C2
+#undef TOKAMAK_C4
+#undef TOKAMAK_C8
+#undef TOKAMAK_D1
+#undef TOKAMAK_D2
+#undef TOKAMAK_D4
+#undef TOKAMAK_D8
+#undef TOKAMAK_C16
+#undef TOKAMAK_C32
+#undef TOKAMAK_D32
+#undef TOKAMAK_WGMMA_SHARED
+#undef TOKAMAK_WGMMA_REGS
+#undef TOKAMAK_WGMMA_WIDE
 
 // Nothing that reads or writes the sums moves over this.
 template <int NT>
