@@ -5,10 +5,13 @@
 namespace tokamak::cuda {
 
 // Zeros where not `valid`.
-__device__ inline void copy16_async(void* to, const void* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+__device__ inline void copy16_async(uint32_t to, const void* from, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
                "r"(valid ? 16 : 0)
                : "memory");
+}
+__device__ inline void copy16_async(void* to, const void* from, bool valid) {
+  copy16_async(shared_address(to), from, valid);
 }
 // Of what is read in order: 256 bytes come to the second cache.
 __device__ inline void copy16_ahead(uint32_t to, const void* from) {

@@ -1,9 +1,10 @@
 // What the tuned attention kernels share: a step's sequences and cache rows, heads that a warp
-// norms, turns and rounds, and tensor-core products.
+// norms, turns and rounds.
 #pragma once
 #include "backend/cuda/kernels/any.cuh"
 #include "backend/cuda/kernels/async_copy.cuh"
 #include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/mma.cuh"
 #include "backend/cuda/kernels/rotate.cuh"
 #include "backend/cuda/kernels/vector.cuh"
 
@@ -26,22 +27,6 @@ __device__ inline int load_fresh(const int32_t* p) {
   int v;
   asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
-}
-
-// c += a * b, 16 x 8 x 16.
-template <bool BF16>
-__device__ inline void mma(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                           uint32_t b0, uint32_t b1) {
-  if constexpr (BF16)
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-        "{%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-  else
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-        "{%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 template <bool BF16>

@@ -120,19 +120,14 @@ class LoneWarp {
       const uint8_t* from = (values ? a_.v_cache : a_.k_cache) + from_;
 #pragma unroll
       for (int r = 0; r < kManyTile; r += kRowsAtOnce)
-        copy(ring_ + put_ + r * kRowBytes + (values ? v_put_ ^ v_chunk(r, 0) * 16 : k_put_),
-             from + r * kRowBytes, left_ > r + lane_ / kChunks);
+        copy16_async(ring_ + put_ + r * kRowBytes + (values ? v_put_ ^ v_chunk(r, 0) * 16 : k_put_),
+                     from + r * kRowBytes, left_ > r + lane_ / kChunks);
       put_ = after(put_);
     }
     commit_copies();
   }
   __device__ static int after(int slot) {
     return slot == kRingBytes - kTileBytes ? 0 : slot + kTileBytes;
-  }
-  __device__ static void copy(uint32_t to, const uint8_t* from, bool valid) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-                 "r"(valid ? 16 : 0)
-                 : "memory");
   }
   // Where 16-byte chunk `chunk` of a row lies, so that reads meet no bank conflicts. Rows that are
   // kRowsAtOnce apart have the same place for keys, one that differs by v_chunk(distance, 0) for

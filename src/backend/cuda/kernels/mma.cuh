@@ -17,18 +17,23 @@ __device__ inline void load_matrices(uint32_t (&r)[4], uint32_t address) {
 }
 
 // c += a b
+template <bool BF16>
+__device__ inline void mma(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                           uint32_t b0, uint32_t b1) {
+#define TOKAMAK_MMA(type)                                          \
+  asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type       \
+      ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])             \
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1))
+  if constexpr (BF16)
+    TOKAMAK_MMA("bf16");
+  else
+    TOKAMAK_MMA("f16");
+#undef TOKAMAK_MMA
+}
 template <typename E>
 __device__ inline void mma_halves(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-#define TOKAMAK_MMA(type)                                                   \
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type       \
-               ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])             \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-  if constexpr (__is_same(E, __half))
-    TOKAMAK_MMA("f16");
-  else
-    TOKAMAK_MMA("bf16");
-#undef TOKAMAK_MMA
+  mma<!__is_same(E, __half)>(c, a[0], a[1], a[2], a[3], b0, b1);
 }
 
 }  // namespace tokamak::cuda

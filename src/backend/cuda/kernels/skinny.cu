@@ -5,34 +5,13 @@
 // load of 16 bytes, and feeds two products with them.
 #include "backend/cuda/kernels/activate.cuh"
 #include "backend/cuda/kernels/any.cuh"
+#include "backend/cuda/kernels/mma.cuh"
 #include "backend/cuda/kernels/skinny.h"
 
 namespace tokamak::cuda {
 namespace {
 
 constexpr int kWarps = 8, kRows = 16, kUnroll = kSkinnyStep / 32, kMaxTiles = 8;
-
-template <typename E>
-__device__ inline void mma(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                           uint32_t b0, uint32_t b1);
-template <>
-__device__ inline void mma<__half>(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
-                                   uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-template <>
-__device__ inline void mma<__nv_bfloat16>(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
-                                          uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 __device__ inline uint4 stream_load(const uint4* p) {  // read once: past the first cache
   uint4 v;
@@ -77,8 +56,8 @@ __global__ __launch_bounds__(kWarps * 32) void skinny_kernel(SkinnyArg a) {
 #pragma unroll
         for (int w = 0; w < W; ++w) {
           const uint4 lo = wv[u][w][0], hi = wv[u][w][1];
-          mma<E>(c[w][i], lo.x, hi.x, lo.y, hi.y, x.x, x.y);
-          mma<E>(c[w][i], lo.z, hi.z, lo.w, hi.w, x.z, x.w);
+          mma<__is_same(E, __nv_bfloat16)>(c[w][i], lo.x, hi.x, lo.y, hi.y, x.x, x.y);
+          mma<__is_same(E, __nv_bfloat16)>(c[w][i], lo.z, hi.z, lo.w, hi.w, x.z, x.w);
         }
       }
     }
