@@ -8,6 +8,7 @@
 
 #include "backend/cuda/kernels/alibi.cuh"
 #include "backend/cuda/kernels/attention_parts.cuh"
+#include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/decode_attention.h"
 #include "backend/cuda/kernels/decode_join.cuh"
 #include "backend/cuda/kernels/decode_ring.cuh"
@@ -476,7 +477,7 @@ class Decoder {
       if (split_.clustered) {
         __syncwarp();
         cluster_wait();  // all blocks have begun
-        parts = first_block(part_room()) + part_ * rows_ * (HD + 4);
+        parts = in_first_block(part_room()) + part_ * rows_ * (HD + 4);
       }
     }
     __syncthreads();

@@ -36,27 +36,6 @@ __device__ inline float4 join(const float* from, int64_t stride, int count, int 
   }
   return out;
 }
-// Where p of the first block of the cluster lies.
-__device__ inline float* first_block(float* p) {
-#if __CUDA_ARCH__ >= 900
-  float* first;
-  asm volatile("mapa.u64 %0, %1, 0;" : "=l"(first) : "l"(p));
-  return first;
-#else
-  return p;
-#endif
-}
-__device__ inline void cluster_arrive() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-#endif
-}
-__device__ inline void cluster_wait() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-}
-
 // Parts in memory to the output: block (unit, row, row tile), four warps that share the parts.
 template <int HD, int NT>
 __global__ __launch_bounds__(kThreads) void join_kernel(const __grid_constant__ AttentionArg a,

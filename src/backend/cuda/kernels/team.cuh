@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "backend/cuda/kernels/cluster.cuh"
+
 namespace tokamak::cuda {
 
 template <bool kCluster>
@@ -24,36 +26,21 @@ struct Team<false> {
 
 template <>
 struct Team<true> {
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  __device__ int size() const {
-    uint32_t n;
-    asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
-    return static_cast<int>(n);
-  }
-  __device__ int rank() const {
-    uint32_t n;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(n));
-    return static_cast<int>(n);
-  }
-  // All threads of all blocks; what they wrote before it is seen after it.
+  __device__ int size() const { return static_cast<int>(cluster_blocks()); }
+  __device__ int rank() const { return static_cast<int>(cluster_rank()); }
+  // All threads of all blocks, those of a warp perhaps one after another; what they wrote before it
+  // is seen after it.
   __device__ void sync() const {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
     asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#else
+    __trap();  // never launched there
+#endif
   }
   template <typename T>
   __device__ T* of(int rank, T* p) const {
-    uint64_t mapped;
-    asm("mapa.u64 %0, %1, %2;" : "=l"(mapped) : "l"(p), "r"(rank));
-    return reinterpret_cast<T*>(mapped);
+    return in_block(static_cast<uint32_t>(rank), p);
   }
-#else  // never launched there
-  __device__ int size() const { return 1; }
-  __device__ int rank() const { return 0; }
-  __device__ void sync() const { __trap(); }
-  template <typename T>
-  __device__ T* of(int, T* p) const {
-    return p;
-  }
-#endif
 };
 
 }  // namespace tokamak::cuda

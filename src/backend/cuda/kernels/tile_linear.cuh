@@ -4,6 +4,7 @@
 // cluster takes tile after tile, tokens first, so that weights in the second cache serve all.
 #pragma once
 #include "backend/cuda/kernels/bulk_copy.cuh"
+#include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/tile_linear.h"
 #include "backend/cuda/kernels/vector.cuh"
@@ -25,15 +26,6 @@ struct Codes {};  // f8e4m3
 #if defined(TOKAMAK_HAS_BULK_COPY) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define TOKAMAK_TILES 1
 
-__device__ inline uint32_t cluster_rank() {
-  uint32_t rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-__device__ inline void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
-                   : "memory");
-}
 // Of a block of the cluster. Orders nothing: what was read has been read by tensor cores. A release
 // over the cluster would wait for memory, which made products take half as long again.
 __device__ inline void arrive_at(uint64_t* barrier, uint32_t block) {
