@@ -75,7 +75,8 @@ class SplitAttention final : public Kernel {
              a.block_size);
       if (step.sequences == 1 || deterministic) return;
     }
-    if (are_many(target_, a, step)) return cuda::decode_many(a, step, stream);
+    if (are_many(target_, a, step))
+      return cuda::decode_many(a, step, target_.multiprocessors, stream);
     cuda::DecodeSplit split = split_of(target_, a, step);
     split.partial = reinterpret_cast<float*>(args.workspace);
     cuda::decode_attention(a, step, split, stream);
@@ -92,9 +93,10 @@ class SplitTactic final : public CudaTactic {
       : CudaTactic("attention.split", Op::attention, 80, target) {}
   size_t workspace_bytes(const OpSignature& s, int64_t tokens) const override {
     const auto heads = static_cast<int>(s.attrs.get<int64_t>("heads")),
+               kv_heads = static_cast<int>(s.attrs.get<int64_t>("kv_heads")),
                head_dim = static_cast<int>(s.attrs.get<int64_t>("head_dim"));
     return cuda::decode_partial_bytes(head_dim) +
-           cuda::prefill_workspace_bytes(tokens, heads, head_dim);
+           cuda::prefill_workspace_bytes(tokens, heads, kv_heads, head_dim);
   }
   std::unique_ptr<Kernel> bind(const OpSignature& s) const override {
     return std::make_unique<SplitAttention>(s, target_);

@@ -106,14 +106,17 @@ __device__ inline uint16_t narrow_f8(float low, float high) {
 }
 // Eight neighbours into a cache of 16 bits or FP8. Divided: a rounded reciprocal turns some values
 // into the neighbouring code.
+__device__ inline uint2 eight_codes(const float (&v)[8], float scale) {
+  const auto codes = [&](int i) {
+    return narrow_f8(v[i] / scale, v[i + 1] / scale) |
+           uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
+  };
+  return uint2{codes(0), codes(4)};
+}
 template <Kv KV>
 __device__ inline void store_cached8(uint8_t* to, const float (&v)[8], float scale) {
   if constexpr (KV == Kv::f8) {
-    const auto codes = [&](int i) {
-      return narrow_f8(v[i] / scale, v[i + 1] / scale) |
-             uint32_t{narrow_f8(v[i + 2] / scale, v[i + 3] / scale)} << 16;
-    };
-    *reinterpret_cast<uint2*>(to) = uint2{codes(0), codes(4)};
+    *reinterpret_cast<uint2*>(to) = eight_codes(v, scale);
   } else {
     *reinterpret_cast<uint4*>(to) = narrow8<KV == Kv::bf16>(v);
   }

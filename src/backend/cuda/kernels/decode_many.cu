@@ -18,11 +18,15 @@ bool decode_many_fits(const AttentionArg& a) {
          std::has_single_bit(static_cast<unsigned>(a.block_size));
 }
 
-void decode_many(const AttentionArg& a, const StepArg& step, cudaStream_t stream) {
+void decode_many(const AttentionArg& a, const StepArg& step, int multiprocessors,
+                 cudaStream_t stream) {
   if (step.sequences == 0 || step.tokens == 0) return;
-  const ManyArg m{a, step, a.heads / a.kv_heads,
+  const ManyArg m{a,
+                  step,
+                  a.heads / a.kv_heads,
                   std::countr_zero(static_cast<unsigned>(a.block_size)),
-                  a.k_scale * a.scale * kLog2E};
+                  a.k_scale * a.scale * kLog2E,
+                  multiprocessors};
   const bool bf16 = a.y.dtype == DType::bf16;
   if (a.kv_dtype == DType::f16) return many_by_head<Kv::f16, false>(m, stream);
   if (a.kv_dtype == DType::bf16) return many_by_head<Kv::bf16, true>(m, stream);

@@ -21,6 +21,7 @@ struct ManyArg {
   StepArg step;
   int group = 1, block_shift = 0;  // log2 of the cache's block size
   float scale = 1;                 // of products of codes, to powers of two
+  int multiprocessors = 1;
 };
 
 // BF16: q, k, v and y, else f16.
@@ -431,12 +432,19 @@ __global__ __launch_bounds__(kManyThreads, 4) void many_kernel(const __grid_cons
 
 template <int HD, Kv KV, bool BF16>
 void launch_many(const ManyArg& m, cudaStream_t stream) {
-  constexpr int kShared = kManyWarps * LoneWarp<HD, KV, BF16>::kWarpBytes;
+  constexpr int kNeeded = kManyWarps * LoneWarp<HD, KV, BF16>::kWarpBytes;
+  constexpr int kMost = 228 << 10, kReserved = 1 << 10;  // of a multiprocessor; of it for a block
   const auto kernel = many_kernel<HD, KV, BF16>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
   const int units = m.step.sequences * m.a.kv_heads;
-  launch_overlapped(kernel, dim3(static_cast<unsigned>((units + kManyWarps - 1) / kManyWarps)),
-                    dim3(kManyThreads), kShared, stream, m);
+  const int blocks = (units + kManyWarps - 1) / kManyWarps;
+  // Blocks that begin while the kernel ahead still runs do not find the same room everywhere: none
+  // is to have more of them than its share.
+  const int share = (blocks + m.multiprocessors - 1) / m.multiprocessors;
+  const int even = kMost / (share > 1 ? share : 2) - kReserved;
+  const int shared = even > kNeeded ? even : kNeeded;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+  launch_overlapped(kernel, dim3(static_cast<unsigned>(blocks)), dim3(kManyThreads),
+                    static_cast<size_t>(shared), stream, m);
 }
 
 template <Kv KV, bool BF16>

@@ -10,6 +10,7 @@ namespace tokamak::cuda {
 // neither norms, window, cap nor ALiBi; 16-bit operands of one dtype, in rows that start at
 // multiples of 16 bytes; a cache of that dtype or f8e4m3 in blocks of a power of two.
 bool decode_many_fits(const AttentionArg& a);
-void decode_many(const AttentionArg& a, const StepArg& step, cudaStream_t stream);
+void decode_many(const AttentionArg& a, const StepArg& step, int multiprocessors,
+                 cudaStream_t stream);
 
 }  // namespace tokamak::cuda

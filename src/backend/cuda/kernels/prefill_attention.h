@@ -18,10 +18,13 @@ struct PrefillQueries {
   bool bf16 = false;
   const float2* angles = nullptr;
   bool deterministic = false;  // sequences with few queries too, and each query for itself
+  // With an FP8 cache, where they are not null: codes of the step's keys and values as float16,
+  // [tokens][kv_heads][head_dim]. Prompts that begin with this step read these, not the cache.
+  const void *k = nullptr, *v = nullptr;
 };
 
 // Turns and appends the prefill sequences' keys and values, and readies q in `workspace`.
-size_t prefill_workspace_bytes(int64_t tokens, int heads, int head_dim);
+size_t prefill_workspace_bytes(int64_t tokens, int heads, int kv_heads, int head_dim);
 PrefillQueries prefill_prepare(const AttentionArg& a, const StepArg& step, void* workspace,
                                bool deterministic, cudaStream_t stream);
 

@@ -39,6 +39,15 @@ bool launch(const AttentionArg& a, const StepArg& step, const PrefillQueries& qu
                        {64, rows, 1, 1}))
         return false;
   }
+  if constexpr (KV == Kv::f8) {
+    const uint64_t kv = static_cast<uint64_t>(a.kv_heads), row = 2 * hd * kv;
+    const uint64_t tokens = static_cast<uint64_t>(step.tokens);
+    if (queries.k != nullptr)
+      for (int i = 0; i < 2; ++i)
+        if (!make_map<4>(i == 0 ? p.k : p.v, i == 0 ? queries.k : queries.v, false,
+                         {hd, tokens, kv, 1}, {row, 2 * hd, row * tokens}, {64, S::kKeys, 1, 1}))
+          return false;
+  }
   p.q = queries;
   p.y = a.y;
   p.step = step;

@@ -37,19 +37,10 @@ class Prefill {
   }
 
   __device__ void run() {
-    if (threadIdx.x == 0) {
-      barrier_init(&bars_->landed, 1);
-      for (int s = 0; s < kStages; ++s) {
-        barrier_init(&bars_->full_k[s], BOXES ? 1 : kGroup);
-        barrier_init(&bars_->full_v[s], BOXES ? 1 : kGroup);
-        barrier_init(&bars_->empty_k[s], 2);
-        barrier_init(&bars_->empty_v[s], 2);
-      }
-      barrier_init_fence();
-      if (BOXES) {
-        prefetch_map(&a_.k);
-        prefetch_map(&a_.v);
-      }
+    const bool may_be_fresh = KV == Kv::f8 && a_.q.k != nullptr;
+    if (threadIdx.x == 0 && (BOXES || may_be_fresh)) {
+      prefetch_map(&a_.k);
+      prefetch_map(&a_.v);
     }
     let_next_start();
     wait_for_previous();
@@ -64,11 +55,15 @@ class Prefill {
     const int last = t_.past + min(t_.first + kPrefillRows, t_.queries) - 1;
     t_.turn_to = last / kKeys + 1;
     t_.turn_from = a_.window > 0 ? max(0, t_.past + t_.first - a_.window + 1) / kKeys : 0;
+    const bool fresh = may_be_fresh && t_.past == 0;
+    if (threadIdx.x == 0) init_barriers(BOXES || fresh ? 1 : kGroup);
     __syncthreads();
     if (threadIdx.x < kGroup) {
       fewer_registers<40>();
       if constexpr (BOXES)
         fetch_boxes();
+      else if (fresh)
+        fetch_fresh();
       else
         fetch_codes();
     } else {
@@ -79,6 +74,17 @@ class Prefill {
 
  private:
   __device__ static bool elected() { return threadIdx.x % 32 == 0; }
+
+  __device__ void init_barriers(int fetching) const {  // threads that report a tile
+    barrier_init(&bars_->landed, 1);
+    for (int s = 0; s < kStages; ++s) {
+      barrier_init(&bars_->full_k[s], fetching);
+      barrier_init(&bars_->full_v[s], fetching);
+      barrier_init(&bars_->empty_k[s], 2);
+      barrier_init(&bars_->empty_v[s], 2);
+    }
+    barrier_init_fence();
+  }
 
   // The tensor copy engine takes boxes of a cache block; one warp starts them, a box a lane, and
   // asks for the next turn's blocks ahead of their time.
@@ -95,13 +101,37 @@ class Prefill {
       wait_phase(&bars_->empty_v[s], parity);
       start_boxes(&a_.v, v_ + s * S::kTileBytes, ends ? &bars_->landed : &bars_->full_v[s], turn,
                   block);
-      if (ends) {  // only in the first turn: what lies behind the sequence counts zero
-        wait_phase(&bars_->landed, 0);
-        clear_rows(v_ + s * S::kTileBytes, t_.length - turn * kKeys);
-        fence_async();
-        __syncwarp();
-        if (elected()) arrive(&bars_->full_v[s]);
-      }
+      if (ends) end_values(s, turn);
+    }
+  }
+  // Only in the first turn: what lies behind the sequence counts zero.
+  __device__ void end_values(int stage, int turn) const {
+    wait_phase(&bars_->landed, 0);
+    clear_rows(v_ + stage * S::kTileBytes, t_.length - turn * kKeys);
+    fence_async();
+    __syncwarp();
+    if (elected()) arrive(&bars_->full_v[stage]);
+  }
+  // The same of a prompt without a past, from the rows that lie beside the cache.
+  __device__ void fetch_fresh() const {
+    if (threadIdx.x >= 32) return;
+    const auto start = [&](const CUtensorMap* map, uint8_t* to, uint64_t* barrier, int turn) {
+      if (!elected()) return;
+      arrive_expecting(barrier, S::kTileBytes);
+      for (int h = 0; h < S::kHalves; ++h)
+        copy_box(to + h * kKeys * 128, map, 64 * h, t_.begin + turn * kKeys, kv_head_, 0, barrier);
+    };
+    int i = 0;
+    for (int turn = t_.turn_to - 1; turn >= t_.turn_from; --turn, ++i) {
+      const int s = i % kStages;
+      const uint32_t parity = (i / kStages & 1) ^ 1;
+      const bool ends = (turn + 1) * kKeys > t_.length;
+      wait_phase(&bars_->empty_k[s], parity);
+      start(&a_.k, k_ + s * S::kTileBytes, &bars_->full_k[s], turn);
+      wait_phase(&bars_->empty_v[s], parity);
+      start(&a_.v, v_ + s * S::kTileBytes, ends ? &bars_->landed : &bars_->full_v[s], turn);
+      __syncwarp();
+      if (ends) end_values(s, turn);
     }
   }
   // Lane i's box of a turn: columns i % kHalves, rows from i / kHalves * box_rows().

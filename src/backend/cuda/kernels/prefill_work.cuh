@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 384, kGroup = 128;
 
 struct PrefillArg {
-  CUtensorMap k, v;  // only where boxes are copied
+  CUtensorMap k, v;  // where boxes are copied: of the cache, or of PrefillQueries' k and v
   PrefillQueries q;
   RowsArg y;
   StepArg step;
