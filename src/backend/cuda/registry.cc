@@ -11,6 +11,7 @@
 #include "backend/cuda/skinny/linear.h"
 #include "backend/cuda/stream/linear.h"
 #include "backend/cuda/stream/unpacked.h"
+#include "backend/cuda/strips/linear.h"
 #include "backend/cuda/tiles/linear.h"
 #include "backend/plain_layout.h"
 
@@ -35,6 +36,7 @@ CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
   add_f8_stream(r);
   add_unpacked_linear(r);
   add_stream_linear(r);
+  add_strip_linear(r);
   add_rows_linear(r);
   return r;
 }

@@ -26,6 +26,19 @@ __device__ inline void arrive(uint64_t* barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
                : "memory");
 }
+// At that of another block of the cluster. Orders nothing: what was read has been read by tensor
+// cores. A release over the cluster would wait for memory, which made products take half as long
+// again.
+__device__ inline void arrive_at(uint64_t* barrier, uint32_t block) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
+      "}\n" ::"r"(shared_address(barrier)),
+      "r"(block)
+      : "memory");
+}
 __device__ inline void arrive_if(bool condition, uint64_t* barrier) {  // without a branch
   asm volatile(
       "{\n"
@@ -95,6 +108,15 @@ __device__ inline void copy_box(void* shared, const CUtensorMap* map, int c0, in
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
       "{%2, %3, %4, %5}], [%6];" ::"r"(shared_address(shared)),
       "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(shared_address(barrier))
+      : "memory");
+}
+// Whole rows of units of a matrix.
+__device__ inline void copy_box3(void* shared, const CUtensorMap* map, int row, int unit,
+                                 uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
+      "{%2, %3, %4}], [%5];" ::"r"(shared_address(shared)),
+      "l"(map), "r"(0), "r"(row), "r"(unit), "r"(shared_address(barrier))
       : "memory");
 }
 __device__ inline void prefetch_map(const CUtensorMap* map) {

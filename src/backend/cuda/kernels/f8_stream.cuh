@@ -18,14 +18,6 @@ constexpr int kF8RingBytes = 120 << 10, kF8Registers = 112;
 
 #ifdef TOKAMAK_HAS_BULK_COPY
 
-__device__ inline void copy_box3(void* shared, const CUtensorMap* map, int row, int unit,
-                                 uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
-      "{%2, %3, %4}], [%5];" ::"r"(shared_address(shared)),
-      "l"(map), "r"(0), "r"(row), "r"(unit), "r"(shared_address(barrier))
-      : "memory");
-}
 __device__ inline void prefetch_box3(const CUtensorMap* map, int row, int unit) {
   asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global.tile [%0, {%1, %2, %3}];" ::"l"(map),
                "r"(0), "r"(row), "r"(unit)

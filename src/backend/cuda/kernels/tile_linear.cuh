@@ -26,18 +26,6 @@ struct Codes {};  // f8e4m3
 #if defined(TOKAMAK_HAS_BULK_COPY) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define TOKAMAK_TILES 1
 
-// Of a block of the cluster. Orders nothing: what was read has been read by tensor cores. A release
-// over the cluster would wait for memory, which made products take half as long again.
-__device__ inline void arrive_at(uint64_t* barrier, uint32_t block) {
-  asm volatile(
-      "{\n"
-      ".reg .b32 there;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
-      "}\n" ::"r"(shared_address(barrier)),
-      "r"(block)
-      : "memory");
-}
 // A box into both blocks of the cluster, reported to the barrier of each.
 __device__ inline void copy_box_to_both(void* shared, const CUtensorMap* map, int column, int row,
                                         uint64_t* barrier) {

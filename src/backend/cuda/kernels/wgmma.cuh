@@ -42,11 +42,29 @@ __device__ inline uint64_t matrix_descriptor(uint32_t address, uint32_t leading 
 #define TOKAMAK_D2 "{%0,%1,%2,%3,%4,%5,%6,%7}"
 #define TOKAMAK_D4 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}"
 #define TOKAMAK_D8 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}"
+#define TOKAMAK_C12 TOKAMAK_C8, TOKAMAK_C(8), TOKAMAK_C(9), TOKAMAK_C(10), TOKAMAK_C(11)
+#define TOKAMAK_C22 TOKAMAK_C16, TOKAMAK_C(16), TOKAMAK_C(17), TOKAMAK_C(18), TOKAMAK_C(19), TOKAMAK_C(20), TOKAMAK_C(21)
 #define TOKAMAK_C16 TOKAMAK_C8, TOKAMAK_C(8), TOKAMAK_C(9), TOKAMAK_C(10), TOKAMAK_C(11), TOKAMAK_C(12), TOKAMAK_C(13), \
       TOKAMAK_C(14), TOKAMAK_C(15)
 #define TOKAMAK_C32 TOKAMAK_C16, TOKAMAK_C(16), TOKAMAK_C(17), TOKAMAK_C(18), TOKAMAK_C(19), TOKAMAK_C(20), \
       TOKAMAK_C(21), TOKAMAK_C(22), TOKAMAK_C(23), TOKAMAK_C(24), TOKAMAK_C(25), TOKAMAK_C(26), TOKAMAK_C(27), \
       TOKAMAK_C(28), TOKAMAK_C(29), TOKAMAK_C(30), TOKAMAK_C(31)
+#define TOKAMAK_D12 \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47}"
+#define TOKAMAK_D16 \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
+#define TOKAMAK_D22 \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
+      "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
+      "%80,%81,%82,%83,%84,%85,%86,%87}"
 #define TOKAMAK_D32 \
       "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
       "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
@@ -96,6 +114,30 @@ __device__ inline void wgmma(float (&c)[NT][4], const uint32_t (&a)[4], uint64_t
     if constexpr (NT == 2) TOKAMAK_WGMMA_REGS(2, "16", "bf16", "8", "9", "10", "11", "12", "13");
     if constexpr (NT == 4) TOKAMAK_WGMMA_REGS(4, "32", "bf16", "16", "17", "18", "19", "20", "21");
     if constexpr (NT == 8) TOKAMAK_WGMMA_REGS(8, "64", "bf16", "32", "33", "34", "35", "36", "37");
+  }
+}
+// Operands of 128 bytes a row, of any type; K: elements of a step, TAIL: transposed operands, which
+// 8-bit ones cannot be.
+#define TOKAMAK_WGMMA_BYTES(NT, N, K, T, TAIL, A, B)                                              \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" N "k" K ".f32." T "." T " " TOKAMAK_D##NT      \
+      ", %" A ", %" B ", 1, 1, 1" TAIL ";" : TOKAMAK_C##NT : "l"(a), "l"(b))
+#define TOKAMAK_WGMMA_ADD(K, T, TAIL)                                                 \
+  if constexpr (NT == 4) TOKAMAK_WGMMA_BYTES(4, "32", K, T, TAIL, "16", "17");        \
+  if constexpr (NT == 8) TOKAMAK_WGMMA_BYTES(8, "64", K, T, TAIL, "32", "33");        \
+  if constexpr (NT == 12) TOKAMAK_WGMMA_BYTES(12, "96", K, T, TAIL, "48", "49");      \
+  if constexpr (NT == 16) TOKAMAK_WGMMA_BYTES(16, "128", K, T, TAIL, "64", "65");     \
+  if constexpr (NT == 22) TOKAMAK_WGMMA_BYTES(22, "176", K, T, TAIL, "88", "89");     \
+  if constexpr (NT == 32) TOKAMAK_WGMMA_BYTES(32, "256", K, T, TAIL, "128", "129")
+
+// c += a b; E is neither float type: e4m3. 32 bytes of each row.
+template <typename E, int NT>
+__device__ inline void wgmma_add(float (&c)[NT][4], uint64_t a, uint64_t b) {
+  if constexpr (kIsHalf<E>) {
+    TOKAMAK_WGMMA_ADD("16", "f16", ", 0, 0");
+  } else if constexpr (__is_same(E, __nv_bfloat16)) {
+    TOKAMAK_WGMMA_ADD("16", "bf16", ", 0, 0");
+  } else {
+    TOKAMAK_WGMMA_ADD("32", "e4m3", "");
   }
 }
 // 256 columns at once. K: elements of a step, TAIL: transposed operands, which 8-bit ones cannot be.
