@@ -152,7 +152,8 @@ void pack_keys(DType t, const std::byte* const* k, const std::byte* const* v, in
 }
 
 // Where another thread shares the core, tile registers to rename to are few: the fewer hold data,
-// the further loads run ahead. So all products use four: two sums and two operands.
+// the further loads run ahead. So all products use four: two sums and two operands. Keys and values
+// are not met again soon and pass by the first cache, which holds scores and weights.
 
 // scores[V * 16 rows][32 keys]
 template <int V>
@@ -164,7 +165,7 @@ TOKAMAK_INLINE void block_scores(const PairTile& t, int block, float* scores) {
     tiles::zero<0>();
     if (V == 2) tiles::zero<1>();
     for (int64_t s = 0; s < t.steps; ++s, k += kTileElems) {
-      tiles::load<3>(k);
+      tiles::load_once<3>(k);
       tiles::load<2>(t.q + s * 32, row);
       tiles::dot_bf16<0, 2, 3>();
       if (V == 1) continue;
@@ -310,7 +311,7 @@ TOKAMAK_INLINE void part_values(const PairTile& t, int part) {
   tiles::load<0>(out);
   if (V == 2) tiles::load<1>(second);
   for (int b = 0; b < t.keys / kBlock; ++b, p += 32 * kBlock) {
-    tiles::load<3>(v);
+    tiles::load_once<3>(v);
     tiles::load<2>(p);
     tiles::dot_bf16<0, 2, 3>();
     v += int64_t{2} * t.steps * kTileElems;
