@@ -1,6 +1,6 @@
 // Users' ops as tactics, for any backend: it derives the class that launches.
 #pragma once
-#include "backend/backend.h"
+#include "backend/tactic_registry.h"
 #include "ops/plugin.h"
 
 namespace tokamak {
@@ -76,18 +76,16 @@ class PluginLayout final : public WeightLayout {
   const std::string name_;
 };
 
-// Tactics and layouts of all ops that `runs` on this backend, to the ends of the lists.
+// Tactics and layouts of all ops that `runs` on this backend.
 template <typename T>
 void add_plugin_tactics(const std::shared_ptr<const PluginLibrary>& library, int workers,
-                        bool (*runs)(const tokamak_op&),
-                        std::vector<std::unique_ptr<Tactic>>& tactics,
-                        std::vector<std::unique_ptr<WeightLayout>>& layouts) {
+                        bool (*runs)(const tokamak_op&), TacticRegistry& registry) {
   for (const tokamak_op* op : library->ops()) {
     if (!runs(*op)) continue;
-    tactics.push_back(std::make_unique<T>(library, *op, false, workers));
+    registry.add<T>(library, *op, false, workers);
     if (op->layout == nullptr) continue;
-    tactics.push_back(std::make_unique<T>(library, *op, true, workers));
-    layouts.push_back(std::make_unique<PluginLayout>(library, *op));
+    registry.add<T>(library, *op, true, workers);
+    registry.add_layout<PluginLayout>(library, *op);
   }
 }
 

@@ -45,7 +45,7 @@ void check_inverse(const WeightLayout& layout, DType dtype, const Shape& shape, 
 TEST(Layouts, UnpackIsTheExactInverseOfPack) {
   const CpuRegistry registry = make_cpu_registry({Isa::amx, true, 1});
   Rng rng(kSeed);
-  for (const auto& layout : registry.layouts) {
+  for (const auto& layout : registry.layouts()) {
     int tried = 0;
     for (int d = 0; d < kDTypeCount; ++d) {
       const DType dtype = static_cast<DType>(d);
@@ -66,8 +66,11 @@ TEST(Layouts, UnpackIsTheExactInverseOfPack) {
 TEST(Layouts, NamesAreUnique) {
   const CpuRegistry registry = make_cpu_registry({Isa::amx, true, 1});
   std::set<std::string_view> layouts, tactics;
-  for (const auto& l : registry.layouts) EXPECT_TRUE(layouts.insert(l->name()).second) << l->name();
-  for (const auto& t : registry.tactics) EXPECT_TRUE(tactics.insert(t->name()).second) << t->name();
+  for (const auto& l : registry.layouts())
+    EXPECT_TRUE(layouts.insert(l->name()).second) << l->name();
+  for (int op = 0; op < kOpCount; ++op)
+    for (const Tactic* t : registry.tactics(static_cast<Op>(op)))
+      EXPECT_TRUE(tactics.insert(t->name()).second) << t->name();
 }
 
 }  // namespace

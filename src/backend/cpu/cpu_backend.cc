@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -76,14 +75,9 @@ class CpuBackend final : public Backend {
         properties_(make_properties(topology, target)),
         registry_(make_cpu_registry(target)),
         nodes_(nodes_of(topology, pool.cpus)),
-        pool_(target.workers, std::move(pool)) {
-    for (const auto& t : registry_.tactics) by_op_[static_cast<size_t>(t->op())].push_back(t.get());
-  }
+        pool_(target.workers, std::move(pool)) {}
   void add_plugin(std::shared_ptr<const PluginLibrary> library) override {
-    const size_t before = registry_.tactics.size();
     tokamak::add_plugin(registry_, library);
-    for (size_t i = before; i < registry_.tactics.size(); ++i)
-      by_op_[static_cast<size_t>(Op::plugin)].push_back(registry_.tactics[i].get());
   }
 
   std::string_view name() const override { return "cpu"; }
@@ -96,13 +90,9 @@ class CpuBackend final : public Backend {
   // Activations are few: widening them costs less than rounding them after every op.
   DType activation_dtype(DType) const override { return DType::f32; }
 
-  std::span<const Tactic* const> tactics(Op op) const override {
-    return by_op_[static_cast<size_t>(op)];
-  }
+  std::span<const Tactic* const> tactics(Op op) const override { return registry_.tactics(op); }
   const WeightLayout* layout(std::string_view name) const override {
-    for (const auto& l : registry_.layouts)
-      if (l->name() == name) return l.get();
-    return nullptr;
+    return registry_.layout(name);
   }
 
   Buffer allocate(size_t bytes) override;
@@ -122,7 +112,6 @@ class CpuBackend final : public Backend {
   const CpuTarget target_;
   const DeviceProperties properties_;
   CpuRegistry registry_;
-  std::array<std::vector<const Tactic*>, kOpCount> by_op_;
   const std::vector<int> nodes_;  // of pinned workers; memory alternates between several
   WorkerPool pool_;
   DeviceLimits limits_;

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.h"
 #include "backend/cpu/cpu_exec.h"
 #include "backend/cpu/isa.h"
+#include "backend/tactic_registry.h"
 
 namespace tokamak {
 
@@ -65,22 +65,12 @@ class SimpleTactic final : public CpuTactic {
 };
 
 // What the registration functions fill (registry.cc lists them).
-struct CpuRegistry {
+struct CpuRegistry : TacticRegistry {
   CpuTarget target;
-  std::vector<std::unique_ptr<Tactic>> tactics;  // of one op: best last
-  std::vector<std::unique_ptr<WeightLayout>> layouts;
 
-  template <typename T, typename... Args>
-  void add(Args&&... args) {
-    tactics.push_back(std::make_unique<T>(std::forward<Args>(args)...));
-  }
   void add_simple(std::string name, Op op, Isa level, SimpleTactic::Fits fits,
                   SimpleTactic::Bind bind) {
     add<SimpleTactic>(std::move(name), op, level, target, fits, bind);
-  }
-  template <typename T, typename... Args>
-  void add_layout(Args&&... args) {
-    layouts.push_back(std::make_unique<T>(std::forward<Args>(args)...));
   }
 };
 

@@ -14,7 +14,7 @@ namespace tokamak {
 
 // Per op the last added counts as the best, so levels rise from top to bottom.
 CpuRegistry make_cpu_registry(const CpuTarget& target) {
-  CpuRegistry r{target, {}, {}};
+  CpuRegistry r{{}, target};
   r.add_layout<PlainLayout>();
 
   add_reference_linear(r);

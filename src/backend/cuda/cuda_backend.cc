@@ -2,7 +2,6 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <array>
 #include <thread>
 
 #include "backend/cuda/chain/chain.h"
@@ -67,7 +66,6 @@ class CudaBackend final : public Backend {
     properties_.key =
         fmt::format("{}; {}; CUDA {}", properties_.name, properties_.isa, CUDART_VERSION);
     registry_ = make_cuda_registry(target, offline_);
-    for (const auto& t : registry_.tactics) by_op_[static_cast<size_t>(t->op())].push_back(t.get());
   }
   ~CudaBackend() override {
     if (stream_) cudaStreamDestroy(stream_);
@@ -85,19 +83,12 @@ class CudaBackend final : public Backend {
     return checkpoint == DType::f16 || checkpoint == DType::bf16 ? checkpoint : DType::f32;
   }
 
-  std::span<const Tactic* const> tactics(Op op) const override {
-    return by_op_[static_cast<size_t>(op)];
-  }
+  std::span<const Tactic* const> tactics(Op op) const override { return registry_.tactics(op); }
   const WeightLayout* layout(std::string_view name) const override {
-    for (const auto& l : registry_.layouts)
-      if (l->name() == name) return l.get();
-    return nullptr;
+    return registry_.layout(name);
   }
   void add_plugin(std::shared_ptr<const PluginLibrary> library) override {
-    const size_t before = registry_.tactics.size();
     tokamak::add_plugin(registry_, library);
-    for (size_t i = before; i < registry_.tactics.size(); ++i)
-      by_op_[static_cast<size_t>(Op::plugin)].push_back(registry_.tactics[i].get());
   }
   void add_code(std::span<const CompiledCode> code) override {
     for (const CompiledCode& c : code) registry_.code->add(c);
@@ -186,7 +177,6 @@ class CudaBackend final : public Backend {
   MemoryUse use_;
   DeviceProperties properties_;
   CudaRegistry registry_;
-  std::array<std::vector<const Tactic*>, kOpCount> by_op_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<DeviceSampler> sampler_;
   WeightCopies copies_;

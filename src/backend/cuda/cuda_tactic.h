@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.h"
 #include "backend/cuda/kernels/operand.h"
+#include "backend/tactic_registry.h"
 
 namespace tokamak {
 
@@ -52,17 +52,10 @@ class CudaTactic : public Tactic {
 
 class CodeStore;  // chain/chain.h
 
-struct CudaRegistry {
+struct CudaRegistry : TacticRegistry {
   CudaTarget target;
-  bool offline = false;                          // no device: tactics are listed, none is bound
-  std::vector<std::unique_ptr<Tactic>> tactics;  // of one op: best last
-  std::vector<std::unique_ptr<WeightLayout>> layouts;
+  bool offline = false;  // no device: tactics are listed, none is bound
   std::shared_ptr<CodeStore> code;
-
-  template <typename T, typename... Args>
-  void add(Args&&... args) {
-    tactics.push_back(std::make_unique<T>(std::forward<Args>(args)...));
-  }
 };
 
 // Operands as the launchers take them.

@@ -17,10 +17,9 @@
 
 namespace tokamak {
 
-// Per op the last added counts as the best.
 CudaRegistry make_cuda_registry(const CudaTarget& target, bool offline) {
-  CudaRegistry r{target, offline, {}, {}, std::make_shared<CodeStore>()};
-  r.layouts.push_back(std::make_unique<PlainLayout>());
+  CudaRegistry r{{}, target, offline, std::make_shared<CodeStore>()};
+  r.add_layout<PlainLayout>();
   add_cuda_reference_elementwise(r);
   add_cuda_chain(r);
   add_cuda_reference_rowwise(r);

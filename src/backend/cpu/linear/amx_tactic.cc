@@ -296,9 +296,8 @@ std::unique_ptr<Tactic> make_amx_int8_linear(std::string name, Op op, Isa level,
 void add_amx_linear(CpuRegistry& r) {
   for (const Op op : {Op::linear, Op::linear_glu}) {
     const std::string name = op == Op::linear ? "linear" : "linear_glu";
-    r.tactics.push_back(
-        make_amx_linear(name + ".bf16.amx", op, Isa::amx, r.target, amx_linear_kernels));
-    r.tactics.push_back(
+    r.add(make_amx_linear(name + ".bf16.amx", op, Isa::amx, r.target, amx_linear_kernels));
+    r.add(
         make_amx_int8_linear(name + ".int8.amx", op, Isa::amx, r.target, amx_int8_linear_kernels));
   }
 }

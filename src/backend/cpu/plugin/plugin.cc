@@ -28,8 +28,7 @@ class CpuPluginTactic final : public PluginTactic {
 
 void add_plugin(CpuRegistry& r, const std::shared_ptr<const PluginLibrary>& library) {
   add_plugin_tactics<CpuPluginTactic>(
-      library, r.target.workers, [](const tokamak_op& op) { return op.run_cpu != nullptr; },
-      r.tactics, r.layouts);
+      library, r.target.workers, [](const tokamak_op& op) { return op.run_cpu != nullptr; }, r);
 }
 
 }  // namespace tokamak

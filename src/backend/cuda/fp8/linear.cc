@@ -100,7 +100,7 @@ class F8LinearTactic final : public CudaTactic {
 }  // namespace
 
 void add_f8_linear(CudaRegistry& r) {
-  r.layouts.push_back(std::make_unique<F8Layout>());
+  r.add_layout<F8Layout>();
   std::string why;
   const auto lt = r.offline ? nullptr : CublasLt::load(&why);
   if (!r.offline && (!lt || !has_f8_matmul(*lt))) {

@@ -32,8 +32,7 @@ class CudaPluginTactic final : public PluginTactic {
 
 void add_plugin(CudaRegistry& r, const std::shared_ptr<const PluginLibrary>& library) {
   add_plugin_tactics<CudaPluginTactic>(
-      library, 1, [](const tokamak_op& op) { return op.run_cuda != nullptr; }, r.tactics,
-      r.layouts);
+      library, 1, [](const tokamak_op& op) { return op.run_cuda != nullptr; }, r);
 }
 
 }  // namespace tokamak

@@ -160,7 +160,7 @@ class StreamTactic final : public CudaTactic {
 }  // namespace
 
 void add_stream_linear(CudaRegistry& r) {
-  r.layouts.push_back(std::make_unique<StreamLayout>());
+  r.add_layout<StreamLayout>();
   for (const Op op : {Op::linear, Op::linear_glu}) r.add<StreamTactic>(op, r.target);
 }
 
