@@ -11,6 +11,7 @@
 #include "engine/lora_plan.h"
 #include "formats/atomic_output.h"
 #include "formats/checkpoint.h"
+#include "formats/text_files.h"
 #include "models/checkpoint_weights.h"
 #include "models/decoder.h"
 #include "ops/lora.h"
@@ -55,7 +56,7 @@ DType kv_dtype(const BuildOptions& o, const ModelConfig& config) {
 }
 
 void copy_text_files(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const std::string_view file : text_files()) {
+  for (const std::string_view file : kTextFiles) {
     std::error_code ignored;
     if (std::filesystem::is_regular_file(from / file, ignored))
       std::filesystem::copy_file(from / file, to / file);

@@ -7,28 +7,15 @@
 #include "base/json.h"
 #include "formats/atomic_output.h"
 #include "formats/gguf_writer.h"
+#include "formats/text_files.h"
 
 namespace tokamak {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kCarried[] = {
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-};
-
 void copy_files(const fs::path& from, const fs::path& to) {
-  for (const char* name : kCarried)
+  for (const std::string_view name : kTextFiles)
     if (fs::is_regular_file(from / name)) write_file(to / name, read_text(from / name));
 }
 

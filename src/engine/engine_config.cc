@@ -1,6 +1,5 @@
 #include "engine/engine_config.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -83,22 +82,6 @@ std::filesystem::path engine_path(const std::filesystem::path& directory, int ra
 bool is_engine_directory(const std::filesystem::path& directory) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(engine_path(directory, 0), ignored);
-}
-
-std::span<const std::string_view> text_files() {
-  static constexpr std::array<std::string_view, 12> kFiles = {"tokenizer.json",
-                                                              "tokenizer.model",
-                                                              "tokenizer.gguf",
-                                                              "tokenizer_config.json",
-                                                              "special_tokens_map.json",
-                                                              "added_tokens.json",
-                                                              "chat_template.jinja",
-                                                              "chat_template.json",
-                                                              "generation_config.json",
-                                                              "vocab.txt",
-                                                              "vocab.json",
-                                                              "merges.txt"};
-  return kFiles;
 }
 
 }  // namespace tokamak

@@ -2,7 +2,6 @@
 // directory holds config.json, rank{N}.engine, timing.cache and the model's text files.
 #pragma once
 #include <filesystem>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,8 +42,5 @@ EngineConfig read_engine_config(const std::filesystem::path& directory);
 std::filesystem::path engine_path(const std::filesystem::path& directory, int rank);
 // Whether the directory is an engine's (not a checkpoint's or a model's).
 bool is_engine_directory(const std::filesystem::path& directory);
-
-// Files of the text side that travel from model to checkpoint to engine.
-std::span<const std::string_view> text_files();
 
 }  // namespace tokamak
