@@ -357,12 +357,8 @@ class Prefill {
             std::integral_constant<int, kO>{});
   }
 
-  // Scores to probabilities. Earlier sums stay as they are while no row's maximum has grown much
-  // (probabilities are then up to 2^kSlack): false. Else `shrink` is what they count now.
-  // Deterministic: each row goes by its own maximum, whatever those beside it do.
-  template <bool FIRST>
-  __device__ bool soften(float (&s)[kKeys / 2], float (&most)[2], float (&sum)[2],
-                         float (&shrink)[2], int row, int turn) const {
+  // Products to scores: what these are times is returned.
+  __device__ float finish_scores(float (&s)[kKeys / 2], int row, int turn) const {
     const int lane = static_cast<int>(threadIdx.x) % 32, column = lane % 4 * 2;
     const int base = t_.past + t_.first;
     float scale = a_.scale * kLog2E;
@@ -390,6 +386,15 @@ class Prefill {
         if (j > p || (a_.window > 0 && j <= p - a_.window)) s[i] = -INFINITY;
       }
     }
+    return scale;
+  }
+  // Scores to probabilities. Earlier sums stay as they are while no row's maximum has grown much
+  // (probabilities are then up to 2^kSlack): false. Else `shrink` is what they count now.
+  // Deterministic: each row goes by its own maximum, whatever those beside it do.
+  template <bool FIRST>
+  __device__ bool soften(float (&s)[kKeys / 2], float (&most)[2], float (&sum)[2],
+                         float (&shrink)[2], int row, int turn) const {
+    const float scale = finish_scores(s, row, turn);
     // Four chains a row keep the arithmetic units busy.
     float m[2][4], total[2][4] = {};
 #pragma unroll
