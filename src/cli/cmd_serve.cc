@@ -82,26 +82,16 @@ int run_server(ServeCommand& o) {
   return 0;
 }
 
-}  // namespace
-
-Run declare_serve(CLI::App& app) {
-  auto o = std::make_shared<ServeCommand>();
-  add_model_options(app, o->model);
-  add_speculation_options(app, o->model.llm);
-  add_random_model_options(app, o->random);
-  serve::ServeOptions& s = o->serve;
+// Where it listens and to whom.
+void add_client_options(CLI::App& app, ServeCommand& o) {
+  serve::ServeOptions& s = o.serve;
   app.add_option("--host", s.host, "Address to listen on; 0.0.0.0: all")->capture_default_str();
   app.add_option("--port", s.port, "0: any that is free")->capture_default_str();
-  app.add_option(
-         "--max_prefill_tokens", s.max_prefill_tokens,
-         "Tokens of prompts in a step beside streams that run; 0: as many as fit; -1: by the "
-         "time that steps take (default on a CPU)")
-      ->check(CLI::Range(-1, INT_MAX));
-  app.add_option("--grpc_port", o->grpc_port, "KServe v2 over gRPC; 0: any that is free")
+  app.add_option("--grpc_port", o.grpc_port, "KServe v2 over gRPC; 0: any that is free")
       ->check(CLI::Range(0, 65535));
   app.add_option("--served_model_name", s.served_model_name,
                  "The model's name to clients; default: its file's");
-  app.add_option("--lora_modules", o->lora_modules,
+  app.add_option("--lora_modules", o.lora_modules,
                  "NAME=PATH of LoRA adapters, which clients name as models; more come by "
                  "/v1/load_lora_adapter (needs --max_lora_rank)");
   app.add_flag("--allow_runtime_lora_updating", s.allow_lora_updates,
@@ -110,6 +100,15 @@ Run declare_serve(CLI::App& app) {
                  "Keys that clients must give; repeatable; also TOKAMAK_API_KEY");
   app.add_option("--allowed_origin", s.allowed_origins,
                  "Origins whose web pages may ask (CORS); '*': all; repeatable");
+}
+
+// What runs in a step, and where its keys and values are kept.
+void add_executor_options(CLI::App& app, serve::ServeOptions& s) {
+  app.add_option(
+         "--max_prefill_tokens", s.max_prefill_tokens,
+         "Tokens of prompts in a step beside streams that run; 0: as many as fit; -1: by the "
+         "time that steps take (default on a CPU)")
+      ->check(CLI::Range(-1, INT_MAX));
   app.add_option(
          "--max_batch_size", s.executor.max_batch_size,
          "Sequences in one step; 0: the engine's limit, at least 64; on a GPU up to 1024, as "
@@ -139,14 +138,19 @@ Run declare_serve(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("!--no_block_reuse", s.executor.enable_block_reuse,
                "Do not share the KV cache of equal prompt beginnings");
-  app.add_option("--embedding_pooling", o->pooling,
+}
+
+// How long and how much: requests, threads, connections, the log.
+void add_connection_options(CLI::App& app, ServeCommand& o) {
+  serve::ServeOptions& s = o.serve;
+  app.add_option("--embedding_pooling", o.pooling,
                  "Of /v1/embeddings, unless a request says otherwise: mean or last")
       ->check(CLI::IsMember({"mean", "last"}))
       ->capture_default_str();
   app.add_option("--request_timeout", s.request_timeout_s, "Seconds for one request; 0: no limit")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--drain_timeout", o->drain_timeout_s,
+  app.add_option("--drain_timeout", o.drain_timeout_s,
                  "Seconds that running requests get after SIGTERM")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -164,9 +168,21 @@ Run declare_serve(CLI::App& app) {
   app.add_option("--max_connections", s.limits.connections, "Open at a time")
       ->capture_default_str();
   app.add_flag("!--no_request_log", s.log_requests, "No line for each request");
-  app.add_option("--log_format", o->log_format, "text or json")
+  app.add_option("--log_format", o.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+}
+
+}  // namespace
+
+Run declare_serve(CLI::App& app) {
+  auto o = std::make_shared<ServeCommand>();
+  add_model_options(app, o->model);
+  add_speculation_options(app, o->model.llm);
+  add_random_model_options(app, o->random);
+  add_client_options(app, *o);
+  add_executor_options(app, o->serve);
+  add_connection_options(app, *o);
   app.add_option("--config", o->config, "File of options: NAME = VALUE, a line each");
   take_environment(app);
   return [o, &app] {
