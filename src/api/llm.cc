@@ -172,6 +172,8 @@ struct LLM::Impl {
   std::vector<int32_t> prompt_of(const Request& r, size_t index) const;
   int64_t room(size_t prompt, int64_t wanted) const;
   std::unique_ptr<Drafter> make_drafter();
+  std::vector<Completion> generate_wide(std::span<const Request> requests,
+                                        const StreamCallback& stream);
 
   LLMOptions options;
   std::unique_ptr<Backend> backend;
@@ -215,6 +217,27 @@ int64_t LLM::Impl::room(size_t prompt, int64_t wanted) const {
   return std::min(wanted, most - used);
 }
 
+// With several outputs of a prompt: by the executor, where they share its keys and values.
+std::vector<Completion> LLM::Impl::generate_wide(std::span<const Request> requests,
+                                                 const StreamCallback& stream) {
+  if (drafter)
+    fail(
+        "--speculative_decoding_mode {} guesses for one output of a prompt: not together with "
+        "beam_width, n or best_of above 1",
+        speculation.mode);
+  std::vector<ExecutorRequest> all;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    ExecutorRequest& r = all.emplace_back();
+    r.tokens = prompt_of(requests[i], i);
+    r.params = requests[i].params;
+    r.params.max_tokens = room(r.tokens.size(), r.params.max_tokens);
+    r.return_generation_logits = requests[i].return_logits;
+    r.lora = requests[i].lora;
+  }
+  return generate_in_flight(session, options.kv_cache_tokens > 0, tokenizer ? &*tokenizer : nullptr,
+                            std::move(all), stream);
+}
+
 LLM::LLM(const fs::path& model, LLMOptions options)
     : impl_(std::make_unique<Impl>(model, std::move(options))) {}
 LLM::~LLM() = default;
@@ -236,29 +259,30 @@ bool is_stop_token(const SamplingParams& p, int32_t token) {
                               p.stop_token_ids.end();
 }
 
+// The last text goes to the stream.
+Completion finish(Running& r, GenerationOutput&& output, size_t index,
+                  const StreamCallback& stream) {
+  Completion c = std::move(r.completion);
+  c.tokens = std::move(output.tokens);
+  c.first_token_s = output.first_token_s;
+  c.total_s = output.total_s;
+  c.draft_tokens = output.drafted;
+  c.accepted_draft_tokens = output.accepted;
+  c.finish_reason = r.cancelled ? "cancelled" : output.stopped ? "stop" : "length";
+  if (r.stream) {
+    const std::string rest = r.stream->finish();
+    if (stream && !rest.empty() && !r.cancelled) stream(index, rest);
+    c.text = r.stream->text();
+  }
+  return c;
+}
+
 }  // namespace
 
 std::vector<Completion> LLM::generate(std::span<const Request> requests,
                                       const StreamCallback& stream) {
-  if (std::ranges::any_of(requests, [](const Request& r) { return r.params.width() > 1; })) {
-    if (impl_->drafter)
-      fail(
-          "--speculative_decoding_mode {} guesses for one output of a prompt: not together with "
-          "beam_width, n or best_of above 1",
-          impl_->speculation.mode);
-    std::vector<ExecutorRequest> all;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      ExecutorRequest& r = all.emplace_back();
-      r.tokens = impl_->prompt_of(requests[i], i);
-      r.params = requests[i].params;
-      r.params.max_tokens = impl_->room(r.tokens.size(), r.params.max_tokens);
-      r.return_generation_logits = requests[i].return_logits;
-      r.lora = requests[i].lora;
-    }
-    return generate_in_flight(impl_->session, impl_->options.kv_cache_tokens > 0,
-                              impl_->tokenizer ? &*impl_->tokenizer : nullptr, std::move(all),
-                              stream);
-  }
+  if (std::ranges::any_of(requests, [](const Request& r) { return r.params.width() > 1; }))
+    return impl_->generate_wide(requests, stream);
   std::vector<Running> running(requests.size());
   std::vector<GenerationInput> inputs(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -297,22 +321,8 @@ std::vector<Completion> LLM::generate(std::span<const Request> requests,
       tokamak::generate(impl_->session, impl_->decode_loop, inputs, hooks, impl_->drafter.get());
 
   std::vector<Completion> completions;
-  for (size_t i = 0; i < running.size(); ++i) {
-    Running& r = running[i];
-    Completion& c = r.completion;
-    c.tokens = std::move(outputs[i].tokens);
-    c.first_token_s = outputs[i].first_token_s;
-    c.total_s = outputs[i].total_s;
-    c.draft_tokens = outputs[i].drafted;
-    c.accepted_draft_tokens = outputs[i].accepted;
-    c.finish_reason = r.cancelled ? "cancelled" : outputs[i].stopped ? "stop" : "length";
-    if (r.stream) {
-      const std::string rest = r.stream->finish();
-      if (stream && !rest.empty() && !r.cancelled) stream(i, rest);
-      c.text = r.stream->text();
-    }
-    completions.push_back(std::move(c));
-  }
+  for (size_t i = 0; i < running.size(); ++i)
+    completions.push_back(finish(running[i], std::move(outputs[i]), i, stream));
   return completions;
 }
 
