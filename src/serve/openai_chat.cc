@@ -4,6 +4,7 @@
 
 #include "serve/generation.h"
 #include "serve/guide_fields.h"
+#include "serve/openai_answer.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
 #include "serve/tool_fields.h"
@@ -18,7 +19,10 @@ void refuse_unsupported(const Fields& f) { refuse(f, {"functions", "audio", "pre
 class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
  public:
   ChatCompletion(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call)
-      : room_(room), tokens_(tokens), call_(std::move(call)) {}
+      : room_(room),
+        tokens_(tokens),
+        call_(std::move(call)),
+        answer_(call_, "chatcmpl-", {"chat.completion", "chat.completion.chunk"}) {}
 
   void run() {
     const Json body = call_->body();
@@ -33,17 +37,16 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
     read_shared(f, room_, g);
     g.params.guide = read_guide(f, *call_, room_);
     read_tool_use(f, tools, g);
-    model_ = g.model;
     g.params.max_tokens =
         read_max_tokens(f, {"max_completion_tokens", "max_tokens"}, 0, g.prompts[0].size(), room_);
     if (g.params.max_tokens == 0) f.wrong("max_tokens", "at least 1");
     read_logprobs(f, g.params);
-    stream_ = read_stream(f);
+    answer_.read(f, g.model);
     choices_.resize(static_cast<size_t>(g.n));
     if (!tools.tools.empty())
       for (Choice& c : choices_) c.parser.emplace(format_, tools.forced());
     Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
-    if (stream_.stream) call_->begin_events();
+    if (answer_.streams()) call_->begin_events();
   }
 
  private:
@@ -108,31 +111,20 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
   void take(Piece&& p) {
     Choice& c = choices_[p.choice];
     const Json calls = c.parser ? take_calls(p, c) : Json::array();
-    if (stream_.stream) return send_chunks(p, c, calls);
+    if (answer_.streams()) return send_chunks(p, c, calls);
     c.text += p.text;
     c.finish_reason = p.finish_reason;
     if (!logprobs_) return;
     for (Json& entry : logprobs_of(p)) c.logprobs.push_back(std::move(entry));
   }
 
-  Json frame(const char* object) const {
-    return {{"id", id_},
-            {"object", object},
-            {"created", created_},
-            {"model", model_},
-            {"choices", Json::array()}};
-  }
-
   void send_delta(size_t index, Json delta, Json logprobs, const std::string& finish_reason) {
-    Json chunk = frame("chat.completion.chunk");
     Json choice = {{"index", index},
                    {"delta", std::move(delta)},
                    {"logprobs", std::move(logprobs)},
                    {"finish_reason", nullptr}};
     if (!finish_reason.empty()) choice["finish_reason"] = finish_reason;
-    chunk["choices"].push_back(std::move(choice));
-    if (stream_.include_usage) chunk["usage"] = nullptr;
-    call_->event(chunk);
+    answer_.send(std::move(choice));
   }
 
   void send_chunks(const Piece& p, Choice& c, const Json& calls) {
@@ -147,19 +139,11 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
   }
 
   void end(const Usage& u, const std::string& error) {
-    call_->note_usage(u.prompt_tokens, u.completion_tokens);
-    if (!error.empty()) return call_->error(ApiError(500, error));
-    const Json usage = usage_json(u);
-    if (stream_.stream) {
-      if (stream_.include_usage) {
-        Json last = frame("chat.completion.chunk");
-        last["usage"] = usage;
-        call_->event(last);
-      }
-      call_->event(std::string("[DONE]"));
-      return call_->end_events();
-    }
-    Json all = frame("chat.completion");
+    answer_.end(u, error, [&] { return choices_json(); });
+  }
+
+  Json choices_json() {
+    Json all = Json::array();
     for (size_t i = 0; i < choices_.size(); ++i) {
       Choice& c = choices_[i];
       Json choice = {
@@ -172,20 +156,16 @@ class ChatCompletion : public std::enable_shared_from_this<ChatCompletion> {
         if (c.text.empty()) choice["message"]["content"] = nullptr;
       }
       if (logprobs_) choice["logprobs"] = {{"content", std::move(c.logprobs)}};
-      all["choices"].push_back(std::move(choice));
+      all.push_back(std::move(choice));
     }
-    all["usage"] = usage;
-    call_->json(200, all);
+    return all;
   }
 
   EngineRoom& room_;
-  std::string model_;
   const TokenText& tokens_;
   const std::shared_ptr<Call> call_;
-  const std::string id_ = random_id("chatcmpl-");
-  const int64_t created_ = unix_time();
   const ToolFormat format_ = ToolFormat::of(room_.llm.chat_template_source());
-  StreamFields stream_;
+  OpenAiAnswer answer_;
   bool logprobs_ = false;
   std::vector<Choice> choices_;
 };

@@ -3,6 +3,7 @@
 
 #include "serve/generation.h"
 #include "serve/guide_fields.h"
+#include "serve/openai_answer.h"
 #include "serve/prompts.h"
 #include "serve/protocols.h"
 #include "serve/sampling_fields.h"
@@ -14,7 +15,10 @@ namespace {
 class Completion : public std::enable_shared_from_this<Completion> {
  public:
   Completion(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call)
-      : room_(room), tokens_(tokens), call_(std::move(call)) {}
+      : room_(room),
+        tokens_(tokens),
+        call_(std::move(call)),
+        answer_(call_, "cmpl-", {"text_completion", "text_completion"}) {}
 
   void run() {
     const Json body = call_->body();
@@ -25,7 +29,6 @@ class Completion : public std::enable_shared_from_this<Completion> {
     g.prompts = read_prompts(f, "prompt", room_);
     read_shared(f, room_, g);
     g.params.guide = read_guide(f, *call_, room_);
-    model_ = g.model;
     n_ = g.n;
     size_t longest = 0;
     for (const auto& p : g.prompts) longest = std::max(longest, p.size());
@@ -34,8 +37,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
       g.params.logprobs = static_cast<int>(*top);
       logprobs_ = true;
     }
-    stream_ = read_stream(f);
-    if (stream_.stream && g.params.best_of > g.n)
+    answer_.read(f, g.model);
+    if (answer_.streams() && g.params.best_of > g.n)
       f.wrong("best_of", "n: the best of more are known at the end, nothing can be streamed");
     return_ids_ = !room_.tokenizer || f.flag("return_token_ids");
     if (f.flag("echo")) read_echo(g);
@@ -44,7 +47,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
     drops_output_ = most == 0;  // one token must be made for the prompt to be computed
     g.params.max_tokens = std::max<int64_t>(most, 1);
     Generation::run(room_, std::move(g), call_->reply(), shared_from_this());
-    if (stream_.stream) call_->begin_events();
+    if (answer_.streams()) call_->begin_events();
   }
 
  private:
@@ -74,7 +77,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
   void answer_nothing(const GenerationRequest& g) {
     Usage usage;
     for (const auto& p : g.prompts) usage.prompt_tokens += static_cast<int64_t>(p.size());
-    if (stream_.stream) call_->begin_events();
+    if (answer_.streams()) call_->begin_events();
     for (size_t i = 0; i < choices_.size(); ++i) take({.choice = i, .finish_reason = "length"});
     end(usage, {});
   }
@@ -118,7 +121,9 @@ class Completion : public std::enable_shared_from_this<Completion> {
     Json ids = Json::array();
     if (return_ids_)
       for (const OutputToken& t : p.tokens) ids.push_back(t.id);
-    if (stream_.stream) return send_chunk(p, std::move(logprobs), std::move(ids));
+    if (answer_.streams())
+      return answer_.send(
+          choice_json(p.choice, p.text, std::move(logprobs), p.finish_reason, std::move(ids)));
     c.text += p.text;
     c.finish_reason = p.finish_reason;
     for (Json& id : ids) c.ids.push_back(std::move(id));
@@ -126,14 +131,6 @@ class Completion : public std::enable_shared_from_this<Completion> {
     if (c.logprobs.is_null()) c.logprobs = TokenText::empty_completion_logprobs();
     for (const auto& [key, values] : logprobs.items())
       for (const Json& v : values) c.logprobs[key].push_back(v);
-  }
-
-  Json frame() const {
-    return {{"id", id_},
-            {"object", "text_completion"},
-            {"created", created_},
-            {"model", model_},
-            {"choices", Json::array()}};
   }
 
   Json choice_json(size_t index, const std::string& text, Json logprobs,
@@ -147,43 +144,24 @@ class Completion : public std::enable_shared_from_this<Completion> {
     return c;
   }
 
-  void send_chunk(const Piece& p, Json logprobs, Json ids) {
-    Json chunk = frame();
-    chunk["choices"].push_back(
-        choice_json(p.choice, p.text, std::move(logprobs), p.finish_reason, std::move(ids)));
-    if (stream_.include_usage) chunk["usage"] = nullptr;
-    call_->event(chunk);
+  void end(const Usage& u, const std::string& error) {
+    answer_.end(u, error, [&] { return choices_json(); });
   }
 
-  void end(const Usage& u, const std::string& error) {
-    call_->note_usage(u.prompt_tokens, u.completion_tokens);
-    if (!error.empty()) return call_->error(ApiError(500, error));
-    const Json usage = usage_json(u);
-    Json all = frame();
-    if (stream_.stream) {
-      if (stream_.include_usage) {
-        all["usage"] = usage;
-        call_->event(all);
-      }
-      call_->event(std::string("[DONE]"));
-      return call_->end_events();
-    }
+  Json choices_json() {
+    Json all = Json::array();
     for (size_t i = 0; i < choices_.size(); ++i) {
       Choice& c = choices_[i];
-      all["choices"].push_back(
+      all.push_back(
           choice_json(i, c.text, std::move(c.logprobs), c.finish_reason, std::move(c.ids)));
     }
-    all["usage"] = usage;
-    call_->json(200, all);
+    return all;
   }
 
   EngineRoom& room_;
-  std::string model_;
   const TokenText& tokens_;
   const std::shared_ptr<Call> call_;
-  const std::string id_ = random_id("cmpl-");
-  const int64_t created_ = unix_time();
-  StreamFields stream_;
+  OpenAiAnswer answer_;
   bool logprobs_ = false, return_ids_ = false, drops_output_ = false;
   int64_t n_ = 1;
   std::vector<std::string> echo_;              // of each prompt
@@ -192,23 +170,6 @@ class Completion : public std::enable_shared_from_this<Completion> {
 };
 
 }  // namespace
-
-StreamFields read_stream(const Fields& fields) {
-  StreamFields s;
-  s.stream = fields.flag("stream");
-  if (const Json* options = fields.find("stream_options")) {
-    s.include_usage = Fields(*options, "stream_options").flag("include_usage");
-    if (!s.stream) fields.wrong("stream_options", "it only together with \"stream\": true");
-  }
-  return s;
-}
-
-Json usage_json(const Usage& u) {
-  return {{"prompt_tokens", u.prompt_tokens},
-          {"completion_tokens", u.completion_tokens},
-          {"total_tokens", u.prompt_tokens + u.completion_tokens},
-          {"prompt_tokens_details", {{"cached_tokens", u.cached_tokens}}}};
-}
 
 void post_completions(EngineRoom& room, const TokenText& tokens, std::shared_ptr<Call> call) {
   std::make_shared<Completion>(room, tokens, std::move(call))->run();

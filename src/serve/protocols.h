@@ -27,13 +27,4 @@ struct ToolUse;
 std::vector<int32_t> chat_prompt(EngineRoom& room, const OrderedJson& messages,
                                  const ToolUse* tools = nullptr);
 
-struct Usage;
-Json usage_json(const Usage& usage);
-// stream and stream_options of a body.
-struct StreamFields {
-  bool stream = false, include_usage = false;
-};
-class Fields;
-StreamFields read_stream(const Fields& fields);
-
 }  // namespace tokamak::serve
