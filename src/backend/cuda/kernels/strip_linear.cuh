@@ -4,6 +4,7 @@
 // multiply: of up to 64 tokens half of each unit's columns each, of more half of the tokens. Their
 // sums meet in shared memory, where what follows the product is done.
 #pragma once
+#include "backend/cuda/kernels/activate.cuh"
 #include "backend/cuda/kernels/bulk_copy.cuh"
 #include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/launch.cuh"
@@ -142,9 +143,8 @@ __device__ inline void store_four(const RowsArg& y, bool vectors, int64_t row, i
   }
 }
 __device__ inline float strip_activate(MapKind kind, float v) {
-  if (kind == MapKind::silu) return __fdividef(v, 1 + __expf(-v));
-  if (kind == MapKind::gelu_tanh)  // x (1 + tanh(u)) / 2 = x / (1 + exp(-2u))
-    return __fdividef(v, 1 + __expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)));
+  if (kind == MapKind::silu) return quick_silu(v);
+  if (kind == MapKind::gelu_tanh) return quick_gelu_tanh(v);
   return v;
 }
 __device__ inline float4 times(float4 a, float4 b, float f) {

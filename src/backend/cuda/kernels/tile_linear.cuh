@@ -3,6 +3,7 @@
 // cluster: their tiles are of the same outputs, and each copies half of the weights for both. A
 // cluster takes tile after tile, tokens first, so that weights in the second cache serve all.
 #pragma once
+#include "backend/cuda/kernels/activate.cuh"
 #include "backend/cuda/kernels/bulk_copy.cuh"
 #include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/launch.cuh"
@@ -74,14 +75,12 @@ __device__ void copy_tiles(const TileArg& a, const StageRing& ring, int steps, i
   }
 }
 
-// In few instructions: the tensor cores wait for them. 1e-6 of the value off at most.
 template <MapKind ACTIVATION>
 __device__ inline float activate_gate(float v) {
   static_assert(ACTIVATION == MapKind::copy || ACTIVATION == MapKind::silu ||
                 ACTIVATION == MapKind::gelu_tanh);
-  if constexpr (ACTIVATION == MapKind::silu) return __fdividef(v, 1 + __expf(-v));
-  if constexpr (ACTIVATION == MapKind::gelu_tanh)  // x (1 + tanh(u)) / 2 = x / (1 + exp(-2u))
-    return __fdividef(v, 1 + __expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)));
+  if constexpr (ACTIVATION == MapKind::silu) return quick_silu(v);
+  if constexpr (ACTIVATION == MapKind::gelu_tanh) return quick_gelu_tanh(v);
   return v;
 }
 

@@ -133,7 +133,8 @@ class StreamTactic final : public CudaTactic {
     const double flops = one.flops * static_cast<double>(padded);
     const double share = u.format.bits == 16 ? 0.98 : u.format.bits == 8 ? 0.95 : 0.75;
     const double peak = u.format.bits == 16 ? 0.5 : 0.38;
-    return 4 * static_cast<double>(passes) + (u.pair ? 2 : 0) +
+    const double sums = 0.1 * static_cast<double>(columns);  // of blocks that share rows
+    return 4 * static_cast<double>(passes) + (u.pair ? 2 : 0) + sums +
            std::max(bytes / (share * target_.read_gb_s), flops / (peak * target_.half_gflop_s)) *
                1e-3;
   }

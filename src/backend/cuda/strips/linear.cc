@@ -112,7 +112,7 @@ class StripTactic final : public CudaTactic {
                                                s.inputs[1].shape[1].size * (codes_ ? 1 : 2));
     const double padded = static_cast<double>(tokens <= 64 ? 64 : passes * cuda::kStripTokens);
     const double rate = (codes_ ? 1 : 0.5) * target_.half_gflop_s;
-    return (codes_ ? 5 : 3.5) * static_cast<double>(passes) +
+    return (codes_ ? 6 : 4) * static_cast<double>(passes) +
            std::max(bytes / (0.95 * target_.read_gb_s) + 0.3 * x_bytes / kSecondCacheGbS,
                     one.flops * padded / rate) *
                1e-3;
