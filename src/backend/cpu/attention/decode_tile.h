@@ -48,10 +48,34 @@ TOKAMAK_INLINE int lines_of(const FetchPlan& plan, int steps) {
   return static_cast<int>((plan.bytes / 64 + 2 * steps - 1) / (2 * steps)) + 1;
 }
 
+// What products with keys leave of the lanes' sums: of sixteen keys in a vector each, or of four
+// keys in one vector, where four keys' worth is at hand.
+#if defined(__AVX512F__)
+constexpr int kSumVectors = 4;
+template <int H, int R>
+TOKAMAK_INLINE void hand_over(const F16x (&part)[R * H], int first, F16x (*s)[kSumVectors]) {
+  static_assert(R % 4 == 0);
+  unrolled<R / 4 * H>([&]<int i>() __attribute__((always_inline)) {
+    constexpr int k = i / H * 4 * H + i % H;
+    s[i % H][first / 4 + i / H] =
+        simd::quarter_sums(part[k], part[k + H], part[k + 2 * H], part[k + 3 * H]);
+  });
+}
+TOKAMAK_INLINE F16x all_sums(const F16x (&s)[kSumVectors]) { return simd::sums_of_quarters(s); }
+#else
+constexpr int kSumVectors = 16;
+template <int H, int R>
+TOKAMAK_INLINE void hand_over(const F16x (&part)[R * H], int first, F16x (*s)[kSumVectors]) {
+  unrolled<R * H>([&]<int i>()
+                      __attribute__((always_inline)) { s[i % H][first + i / H] = part[i]; });
+}
+TOKAMAK_INLINE F16x all_sums(const F16x (&s)[kSumVectors]) { return simd::sums_of(s); }
+#endif
+
 // Heads that are no multiple of sixteen have a last piece of fewer columns.
 template <DType T, int H, int R, bool kWhole>
 TOKAMAK_INLINE void row_products(const DecodeTile& t, const std::byte* const* rows, const float* q,
-                                 F16x (*s)[16], int first) {
+                                 F16x (*s)[kSumVectors], int first) {
   const int64_t n = t.head_dim, ld = t.ld;
   F16x part[R * H];
   unrolled<R * H>([&]<int i>() __attribute__((always_inline)) { part[i] = simd::zero(); });
@@ -69,15 +93,14 @@ TOKAMAK_INLINE void row_products(const DecodeTile& t, const std::byte* const* ro
   int64_t d = 0;
   for (; d + 16 <= n; d += 16) add(d, 16);
   if (!kWhole && d < n) add(d, n - d);
-  unrolled<R * H>([&]<int i>()
-                      __attribute__((always_inline)) { s[i % H][first + i / H] = part[i]; });
+  hand_over<H, R>(part, first, s);
 }
 
-// s[h][r]: lane sums of H heads times the sixteen keys at + r of a run; behind its end the last key
-// again. A function of its own, for the compiler to keep the sums in registers.
+// s[h]: lane sums of head h of H times the sixteen keys from `at` on of a run; behind its end the
+// last key again. A function of its own, for the compiler to keep the sums in registers.
 template <DType T, int H, bool kWhole>
 __attribute__((noinline)) void key_products(const DecodeTile& t, const KeyRun& run, int at,
-                                            const float* q, F16x (*s)[16], int lines) {
+                                            const float* q, F16x (*s)[kSumVectors], int lines) {
   constexpr int kMost = kSumsAtOnce / H;
   constexpr int R = kMost >= 8 ? 8 : kMost >= 4 ? 4 : kMost >= 2 ? 2 : 1;
   const int64_t bytes = bytes_of_row<T>(t.head_dim);
@@ -97,7 +120,7 @@ template <DType T, int H>
 TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const float* q,
                                float* scores, int lines) {
   for (int i = 0; i < run.keys; i += 16) {
-    F16x s[H][16];
+    F16x s[H][kSumVectors];
     if (t.head_dim % 16 == 0)
       key_products<T, H, true>(t, run, i, q, s, lines);
     else
@@ -106,7 +129,7 @@ TOKAMAK_INLINE void run_scores(const DecodeTile& t, const KeyRun& run, const flo
                             ? row_scales(run.k, bytes_of_row<T>(t.head_dim), i, run.keys)
                             : simd::zero();
     for (int h = 0; h < H; ++h) {
-      F16x all = simd::sums_of(s[h]);
+      F16x all = all_sums(s[h]);
       if (T == DType::int8_row) all = simd::mul(all, scales);
       if (t.softcap > 0) all = soft_cap(all, t.softcap);
       simd::store(scores + h * kScoreRow + i, all);

@@ -151,23 +151,20 @@ TOKAMAK_INLINE F16x load_u4(const void* p) {
       _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi32(15)))};
 }
 
-// Lane i: the sum of a[i].
-TOKAMAK_INLINE F16x sums_of(const F16x (&a)[16]) {
-  __m512 quad[4];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512 p = _mm512_add_ps(_mm512_unpacklo_ps(a[4 * i].v, a[4 * i + 1].v),
-                                   _mm512_unpackhi_ps(a[4 * i].v, a[4 * i + 1].v));
-    const __m512 q = _mm512_add_ps(_mm512_unpacklo_ps(a[4 * i + 2].v, a[4 * i + 3].v),
-                                   _mm512_unpackhi_ps(a[4 * i + 2].v, a[4 * i + 3].v));
-    const __m512d pd = _mm512_castps_pd(p), qd = _mm512_castps_pd(q);
-    quad[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(pd, qd)),
-                            _mm512_castpd_ps(_mm512_unpackhi_pd(pd, qd)));
-  }
-  const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(quad[0], quad[1], 0x88),
-                                 _mm512_shuffle_f32x4(quad[0], quad[1], 0xdd));
-  const __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2], quad[3], 0x88),
-                                 _mm512_shuffle_f32x4(quad[2], quad[3], 0xdd));
+// Sums over the four lanes of each quarter: lane i of a quarter those of the i-th argument.
+TOKAMAK_INLINE F16x quarter_sums(F16x a, F16x b, F16x c, F16x d) {
+  const __m512 p = _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
+  const __m512 q = _mm512_add_ps(_mm512_unpacklo_ps(c.v, d.v), _mm512_unpackhi_ps(c.v, d.v));
+  const __m512d pd = _mm512_castps_pd(p), qd = _mm512_castps_pd(q);
+  return {_mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(pd, qd)),
+                        _mm512_castpd_ps(_mm512_unpackhi_pd(pd, qd)))};
+}
+// Lane i: the sum of argument i of all that went into q[0] … q[3], in order.
+TOKAMAK_INLINE F16x sums_of_quarters(const F16x (&q)[4]) {
+  const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(q[0].v, q[1].v, 0x88),
+                                 _mm512_shuffle_f32x4(q[0].v, q[1].v, 0xdd));
+  const __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(q[2].v, q[3].v, 0x88),
+                                 _mm512_shuffle_f32x4(q[2].v, q[3].v, 0xdd));
   return {_mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd))};
 }
 // x - n * pi/2 in double arithmetic, n = the nearest integer.
