@@ -2,12 +2,15 @@
 """Dumps reference logits of Hugging Face transformers (float32, CPU) as compact fixtures.
 
   families                     tiny random checkpoints of every family → tests/data/models/NAME/
+  random --out DIR             families with options drawn at random, to DIR/models/NAME/; checked by
+                               TOKAMAK_TEST_DATA_DIR=DIR accuracy_test --gtest_filter='Families*'
   gguf FILE OUT.safetensors    a real GGUF model, dequantized, over the text of tests/data/text
 
 Needs: pip install torch transformers safetensors numpy gguf. The fixtures are committed; the tests
 read them without Python.
 """
 import argparse
+import copy
 import json
 import os
 import pathlib
@@ -69,6 +72,62 @@ def families():
     }
 
 
+def random_rope(pick, context):
+    original = dict(original_max_position_embeddings=pick([16, 32, 64]))
+    return pick([
+        rope("default", pick([100.0, 10000.0, 1e6])),
+        rope("linear", factor=pick([1.5, 4.0])),
+        rope("llama3", 500000.0, factor=pick([4.0, 8.0, 32.0]), low_freq_factor=1.0, high_freq_factor=4.0, **original),
+        rope("yarn", factor=pick([2.0, 4.0, 8.0]), **original),
+        rope("yarn", factor=4.0, beta_fast=pick([16.0, 32.0]), beta_slow=pick([1.0, 2.0]),
+             attention_factor=pick([0.7, 1.3]), **original),
+        dict(max_position_embeddings=context, **rope("dynamic", factor=pick([2.0, 3.0]))),
+    ])
+
+
+def random_family(random):
+    """A config class and its arguments beyond BASE, drawn from what its checkpoints may say."""
+    def pick(options):
+        return options[int(random.integers(len(options)))]
+    kv = pick([1, 2, 3])
+    heads = kv * pick([1, 2, 3, 5])
+    head = pick([8, 12, 16, 32, 40])
+    layers = pick([1, 2, 3, 5])
+    more = dict(vocab_size=pick([67, 128, 259, 1000]), num_attention_heads=heads, num_key_value_heads=kv,
+                hidden_size=heads * head, intermediate_size=pick([24, 56, 100, 200]), num_hidden_layers=layers,
+                rms_norm_eps=pick([1e-6, 1e-5, 1e-3]), tie_word_embeddings=pick([True, False]))
+    other_head = dict(head_dim=pick([8, 16, 24, 64]), hidden_size=heads * pick([6, 10, 20]))
+    window = dict(sliding_window=pick([1, 8, 17, 40, 4096]))
+    act = pick(["silu", "gelu", "gelu_pytorch_tanh", "relu"])
+    slides = pick([True, False])
+    layer_types = [pick(["sliding_attention", "full_attention"]) if slides else "full_attention" for _ in range(layers)]
+    qwen = dict(use_sliding_window=slides, layer_types=layer_types)
+    gemma = dict(hidden_activation=pick(["gelu_pytorch_tanh", "gelu"]), hidden_act="gelu_pytorch_tanh", **other_head)
+    softcaps = dict(attn_logit_softcapping=pick([None, 5.0, 50.0]), final_logit_softcapping=pick([None, 3.0, 30.0]))
+    scalar = dict(query_pre_attn_scalar=pick([8, 20, 144]))
+    config, extra = pick([
+        (hf.LlamaConfig, dict(hidden_act=act, attention_bias=pick([True, False]), mlp_bias=pick([True, False]),
+                              **random_rope(pick, 32), **pick([{}, other_head]))),
+        (hf.MistralConfig, dict(hidden_act=act, **window, **random_rope(pick, 32), **pick([{}, other_head]))),
+        (hf.Qwen2Config, dict(hidden_act=act, **qwen, **window, **random_rope(pick, 32))),
+        (hf.Qwen3Config, dict(attention_bias=pick([True, False]), **qwen, **window, **random_rope(pick, 32),
+                              **other_head)),
+        (hf.Phi3Config, dict(partial_rotary_factor=pick([0.5, 1.0]), **window)),
+        (hf.GemmaConfig, gemma),
+        (hf.Gemma2Config, dict(layer_types=layer_types, **window, **gemma, **softcaps, **scalar)),
+        (hf.Gemma3TextConfig, dict(layer_types=layer_types, **window, **gemma, **scalar)),
+        (hf.GraniteConfig, dict(embedding_multiplier=pick([1.0, 12.0]), residual_multiplier=pick([0.22, 1.0]),
+                                attention_multiplier=pick([0.05, 1.0]), logits_scaling=pick([1.0, 8.0]),
+                                attention_bias=pick([True, False]), mlp_bias=pick([True, False]))),
+        (hf.SmolLM3Config, dict(no_rope_layers=[pick([0, 1]) for _ in range(layers)])),
+        (hf.BloomConfig, dict(layer_norm_epsilon=pick([1e-5, 1e-3]), seq_length=128)),
+        (hf.MptConfig, dict(max_seq_len=128)),
+    ])
+    if config in (hf.BloomConfig, hf.MptConfig):  # they would write what they do not know into the config
+        more = {k: v for k, v in more.items() if k not in ("rms_norm_eps", "num_key_value_heads", "intermediate_size")}
+    return config, {**more, **extra}
+
+
 def randomize(model, seed):
     """Random weights, all exactly representable in bfloat16 so that the file stays small."""
     generator = torch.Generator().manual_seed(seed)
@@ -117,31 +176,49 @@ def internlm2_from_llama(source, target):
     shutil.copy(source / "reference.safetensors", target / "reference.safetensors")
 
 
-def make_families(out, only):
-    for index, (name, (config_class, more)) in enumerate(families().items()):
-        if only and name not in only:
+def noise_of(model, fixture):
+    """What transformers itself loses in float32 and in bfloat16, in standard deviations of the logits above one."""
+    lost = []
+    for dtype in (torch.float64, torch.bfloat16):
+        other = copy.deepcopy(model).to(dtype)
+        off = max(np.abs(logits_of(other, fixture[f"tokens{s}"].tolist()).numpy() - fixture[f"logits{s}"]).max()
+                  for s in (0, 1))
+        lost.append(off / max(1.0, *(fixture[f"logits{s}"].std() for s in (0, 1))))
+    return np.array(lost, dtype=np.float32)
+
+
+def make_families(out, named, seed, noise=False):
+    for index, (name, (config_class, more)) in enumerate(named.items()):
+        if more is None:
             continue
         config = config_class(**{**BASE, **more})
         config._attn_implementation = "eager"
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-        randomize(model, SEED + index)
+        randomize(model, seed + index)
         folder = out / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        random = np.random.default_rng(SEED + index)
+        random = np.random.default_rng(seed + index)
         fixture = {}
         for s, length in enumerate((23, 61)):
             tokens = random.integers(0, config.vocab_size, length).tolist()
             fixture[f"tokens{s}"] = np.array(tokens, dtype=np.int32)
             fixture[f"logits{s}"] = logits_of(model, tokens).numpy()
+        if noise:
+            fixture["noise"] = noise_of(model, fixture)
         save_numpy(fixture, folder / "reference.safetensors")
         model.to(torch.bfloat16).save_pretrained(folder)
         for extra in ("generation_config.json",):
             (folder / extra).unlink(missing_ok=True)
         print(f"{name:22} {sum(f.stat().st_size for f in folder.iterdir()):8} bytes, "
               f"logits std {fixture['logits1'].std():.2f}")
-    if not only:
-        internlm2_from_llama(out / "llama", out / "internlm2")
+
+
+def make_random(out, count, seed):
+    random = np.random.default_rng(seed)
+    drawn = [random_family(random) for _ in range(count)]
+    named = {f"{seed + i}-{c.model_type}": (c, more) for i, (c, more) in enumerate(drawn)}
+    make_families(out / "models", named, seed, noise=True)
 
 
 def make_gguf(path, out):
@@ -177,13 +254,22 @@ def main():
     sub = parser.add_subparsers(dest="mode", required=True)
     sub.add_parser("families").add_argument("--out", type=pathlib.Path, default=ROOT / "tests/data/models")
     sub.choices["families"].add_argument("--only", nargs="*", default=[])
+    drawn = sub.add_parser("random")
+    drawn.add_argument("--out", type=pathlib.Path, required=True)
+    drawn.add_argument("--count", type=int, default=30)
+    drawn.add_argument("--seed", type=int, default=1)
     gguf = sub.add_parser("gguf")
     gguf.add_argument("file")
     gguf.add_argument("out", type=pathlib.Path)
     args = parser.parse_args()
     torch.manual_seed(SEED)
     if args.mode == "families":
-        make_families(args.out, args.only)
+        wanted = {n: (c, more if not args.only or n in args.only else None) for n, (c, more) in families().items()}
+        make_families(args.out, wanted, SEED)
+        if not args.only:
+            internlm2_from_llama(args.out / "llama", args.out / "internlm2")
+    elif args.mode == "random":
+        make_random(args.out, args.count, args.seed)
     else:
         make_gguf(args.file, args.out)
 
