@@ -35,4 +35,12 @@ cuda::RowsArg BoundLinear::x_in_vectors(const LaunchArgs& args, std::byte* room,
   return dense;
 }
 
+bool are_linear_operands(const OpSignature& s) {
+  const size_t weights = s.op == Op::linear_glu ? 2 : 1;
+  if (s.inputs[0].shape.size() != 2 || (weights == 2 && s.inputs[2] != s.inputs[1])) return false;
+  for (size_t i = 0; i < s.inputs.size(); ++i)
+    if ((i == 0 || i > weights) && !is_cuda_activation(s.inputs[i].dtype)) return false;
+  return is_cuda_activation(s.outputs[0].dtype);
+}
+
 }  // namespace tokamak

@@ -24,4 +24,8 @@ struct BoundLinear {
   const cuda::MapKind activation;
 };
 
+// What every such kernel asks of a signature: x is a matrix; linear_glu's weights are alike; all
+// but the weights has a dtype of activations.
+bool are_linear_operands(const OpSignature& s);
+
 }  // namespace tokamak

@@ -39,18 +39,13 @@ CodesRoom::CodesRoom(const OpSignature& s, int64_t tokens, DType y)
     : CodesRoom(tokens, s.inputs[1].shape[0].size, s.inputs[1].shape[1].size, y, weights_of(s)) {}
 
 bool codes_linear_fits(const CudaTarget& target, const OpSignature& s, int64_t n_unit) {
-  const ValueType &x = s.inputs[0], &w = s.inputs[1];
+  const ValueType& w = s.inputs[1];
   const LinearAttrs a = LinearAttrs::from(s.attrs);
   if (target.sm != kCodesLinearSm || a.deterministic || a.activation_bits != 8) return false;
   if (w.dtype != DType::f8_row) return false;
   const int64_t n = w.shape[0].size, k = w.shape[1].size;
   if (k % cuda::F8Format::kColumns != 0 || k > kCodesMaxColumns || n % n_unit != 0) return false;
-  const size_t weights = weights_of(s);
-  if (weights == 2 && s.inputs[2] != w) return false;
-  if (x.shape.size() != 2 || !is_cuda_activation(x.dtype)) return false;
-  for (size_t i = 1 + weights; i < s.inputs.size(); ++i)
-    if (!is_cuda_activation(s.inputs[i].dtype)) return false;
-  return is_cuda_activation(s.outputs[0].dtype);
+  return are_linear_operands(s);
 }
 
 std::string_view codes_linear_layout(const OpSignature& s, int input) {

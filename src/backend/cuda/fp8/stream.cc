@@ -109,17 +109,12 @@ class F8StreamTactic final : public CudaTactic {
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
     const LinearAttrs a = LinearAttrs::from(s.attrs);
-    if (target_.sm != kCodesLinearSm || w.dtype != DType::f8_row || x.shape.size() != 2)
-      return false;
+    if (target_.sm != kCodesLinearSm || w.dtype != DType::f8_row) return false;
     if (codes_ ? a.activation_bits != 8 || a.deterministic || w.shape[1].size > kCodesMaxColumns
                : x.dtype != DType::f16 && x.dtype != DType::bf16)
       return false;
     if (w.shape[0].size == 0 || w.shape[1].size % cuda::F8Format::kColumns != 0) return false;
-    const size_t weights = op() == Op::linear_glu ? 2 : 1;
-    if (weights == 2 && s.inputs[2] != w) return false;
-    for (size_t i = 0; i < s.inputs.size(); ++i)
-      if ((i == 0 || i > weights) && !is_cuda_activation(s.inputs[i].dtype)) return false;
-    return is_cuda_activation(s.outputs[0].dtype);
+    return are_linear_operands(s);
   }
 
  private:

@@ -99,18 +99,14 @@ class RowsTactic final : public CudaTactic {
  protected:
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
-    if (target_.sm != 90 || x.shape.size() != 2) return false;
-    if (!is_half(x.dtype)) return false;
+    if (target_.sm != 90 || !is_half(x.dtype)) return false;
     if (rows_weights(w.dtype) == RowsWeights::plain && w.dtype != x.dtype) return false;
     if (rows_weights(w.dtype) == RowsWeights::codes && !stream_format(w.dtype)) return false;
     // The order of sums depends neither on the timing nor on other tokens, but is not that of the
     // tactics for more of them.
     if (LinearAttrs::from(s.attrs).deterministic) return false;
     if (w.shape[0].size == 0 || most_tokens(s, target_) == 0) return false;
-    if (op() == Op::linear_glu && s.inputs[2] != w) return false;
-    for (size_t i = 0; i < s.inputs.size(); ++i)
-      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
-    return is_cuda_activation(s.outputs[0].dtype);
+    return are_linear_operands(s);
   }
 };
 

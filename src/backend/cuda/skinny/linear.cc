@@ -59,12 +59,8 @@ class SkinnyTactic final : public CudaTactic {
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
     if (target_.sm == 90 && w.shape[0].size % 8 == 0) return false;  // streaming is always faster
-    if (w.dtype != DType::f16 && w.dtype != DType::bf16) return false;
-    if (x.dtype != w.dtype || x.shape.size() != 2) return false;
-    if (op() == Op::linear_glu && s.inputs[2] != w) return false;
-    for (size_t i = 1; i < s.inputs.size(); ++i)
-      if (!is_cuda_activation(s.inputs[i].dtype)) return false;
-    return w.shape[1].size % cuda::kSkinnyStep == 0 && is_cuda_activation(s.outputs[0].dtype);
+    if (!is_half(w.dtype)) return false;
+    return x.dtype == w.dtype && w.shape[1].size % cuda::kSkinnyStep == 0 && are_linear_operands(s);
   }
 };
 

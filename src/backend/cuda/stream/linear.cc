@@ -145,16 +145,13 @@ class StreamTactic final : public CudaTactic {
  protected:
   bool fits(const OpSignature& s) const override {
     const ValueType &x = s.inputs[0], &w = s.inputs[1];
-    if (target_.sm != 90 || x.shape.size() != 2) return false;  // wgmma is sm_90a's alone
+    if (target_.sm != 90) return false;  // wgmma is sm_90a's alone
     if (w.shape[0].size == 0 || w.shape[1].size == 0) return false;
-    if (op() == Op::linear_glu && s.inputs[2] != w) return false;
     const int64_t n_step = op() == Op::linear_glu ? 8 : 1;
     const bool halves = is_half(w.dtype) && w.shape[1].size % 8 == 0 &&
                         w.shape[0].size % n_step == 0 && x.dtype == w.dtype;
     if (!halves && !stream_format(w.dtype)) return false;
-    for (size_t i = 0; i < s.inputs.size(); ++i)
-      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
-    return is_cuda_activation(s.outputs[0].dtype);
+    return are_linear_operands(s);
   }
 };
 

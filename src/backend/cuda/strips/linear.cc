@@ -132,11 +132,8 @@ class StripTactic final : public CudaTactic {
     const int64_t n = w.shape[0].size, k = w.shape[1].size;
     if (n < 16 || k == 0 || k % unit_columns(codes_) != 0) return false;
     if (codes_) return codes_linear_fits(target_, s, 8);
-    if (!is_half(w.dtype) || x.dtype != w.dtype || x.shape.size() != 2 || n % 8 != 0) return false;
-    if (op() == Op::linear_glu && s.inputs[2] != w) return false;
-    for (size_t i = 1; i < s.inputs.size(); ++i)
-      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
-    return is_cuda_activation(s.outputs[0].dtype);
+    if (!is_half(w.dtype) || x.dtype != w.dtype || n % 8 != 0) return false;
+    return are_linear_operands(s);
   }
 
  private:

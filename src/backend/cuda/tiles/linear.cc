@@ -104,12 +104,9 @@ class TileTactic final : public CudaTactic {
             : a.activation != Activation::none)
       return false;
     if (codes_) return codes_linear_fits(target_, s, 8);
-    if (!is_half(w.dtype) || x.dtype != w.dtype || x.shape.size() != 2) return false;
+    if (!is_half(w.dtype) || x.dtype != w.dtype) return false;
     if (w.shape[0].size % 8 != 0 || w.shape[1].size % 8 != 0) return false;
-    if (glu && s.inputs[2] != w) return false;
-    for (size_t i = 1; i < s.inputs.size(); ++i)
-      if (!is_matrix_weight(s.inputs[i]) && !is_cuda_activation(s.inputs[i].dtype)) return false;
-    return is_cuda_activation(s.outputs[0].dtype);
+    return are_linear_operands(s);
   }
 
  private:
