@@ -52,6 +52,39 @@ std::shared_ptr<const Guide> guide_of(const SamplingOptions& o, const LLM& llm) 
   return specs.empty() ? nullptr : llm.guide(specs[0]);
 }
 
+// A step's tokens, and what memory holds.
+void add_memory_options(CLI::App& app, LLMOptions& o) {
+  app.add_option("--max_num_tokens", o.max_num_tokens,
+                 "Tokens of one step; longer prompts run in chunks; 0: the engine's limit")
+      ->capture_default_str();
+  app.add_option("--kv_cache_tokens", o.kv_cache_tokens,
+                 "Room in the KV cache; 0: as the requests need, on a GPU a part of its memory")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--kv_cache_free_gpu_mem_fraction", o.kv_cache_free_gpu_mem_fraction,
+                 "That part: of what weights and activations leave")
+      ->capture_default_str();
+  app.add_option(
+         "--gpu_weights_percent", o.gpu_weights_percent,
+         "On a GPU: weights that stay in its memory, in percent (80) or as a part (0.8); the "
+         "others come from host memory in each step; auto: what fits")
+      ->capture_default_str();
+  app.add_option("--tokens_per_block", o.tokens_per_block,
+                 "Tokens of a KV block: fewer waste less; 0: 16")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--max_lora_rank", o.max_lora_rank,
+                 "Largest rank of LoRA adapters; 0: as the engine was built")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max_loras", o.max_loras, "LoRA adapters that are loaded at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--lora_target_modules", o.lora_target_modules,
+                 "Linears that take adapters (q_proj, …, down_proj); default: as the engine was "
+                 "built, or all");
+}
+
 }  // namespace
 
 std::string ModelOptions::path() const {
@@ -95,35 +128,7 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
                  "decoding of large models); auto: by size")
       ->check(CLI::IsMember({"auto", "map", "copy"}))
       ->capture_default_str();
-  app.add_option("--max_num_tokens", o.llm.max_num_tokens,
-                 "Tokens of one step; longer prompts run in chunks; 0: the engine's limit")
-      ->capture_default_str();
-  app.add_option("--kv_cache_tokens", o.llm.kv_cache_tokens,
-                 "Room in the KV cache; 0: as the requests need, on a GPU a part of its memory")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_option("--kv_cache_free_gpu_mem_fraction", o.llm.kv_cache_free_gpu_mem_fraction,
-                 "That part: of what weights and activations leave")
-      ->capture_default_str();
-  app.add_option(
-         "--gpu_weights_percent", o.llm.gpu_weights_percent,
-         "On a GPU: weights that stay in its memory, in percent (80) or as a part (0.8); the "
-         "others come from host memory in each step; auto: what fits")
-      ->capture_default_str();
-  app.add_option("--tokens_per_block", o.llm.tokens_per_block,
-                 "Tokens of a KV block: fewer waste less; 0: 16")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  app.add_option("--max_lora_rank", o.llm.max_lora_rank,
-                 "Largest rank of LoRA adapters; 0: as the engine was built")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_option("--max_loras", o.llm.max_loras, "LoRA adapters that are loaded at a time")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--lora_target_modules", o.llm.lora_target_modules,
-                 "Linears that take adapters (q_proj, …, down_proj); default: as the engine was "
-                 "built, or all");
+  add_memory_options(app, o.llm);
   app.add_option("--cache_dir", o.llm.cache_dir, "Where --model builds; default ~/.cache/tokamak");
 }
 
