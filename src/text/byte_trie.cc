@@ -12,21 +12,20 @@ struct Range {  // the keys [begin, end) share the path to `node`, which is `dep
   size_t begin, end, depth;
 };
 
-}  // namespace
-
-ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
-  std::erase_if(keys, [](const auto& k) { return k.first.empty(); });
-  if (keys.empty()) return;
-  std::stable_sort(keys.begin(), keys.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-
-  std::vector<bool> used(512);
-  used[0] = true;
+// Which nodes are taken.
+struct Slots {
+  std::vector<bool> used = std::vector<bool>(512);
   size_t first_free = 1;
   size_t top = 1;  // behind the last used slot
+
+  Slots() { used[0] = true; }
+  void take(size_t slot) {
+    used[slot] = true;
+    top = std::max(top, slot + 1);
+  }
   // A base such that all children fall on free slots: looks at a few candidates, which are given up
   // when none fits, then goes behind the top.
-  const auto find_base = [&](const std::vector<unsigned char>& children) -> uint32_t {
+  uint32_t find_base(const std::vector<unsigned char>& children) {
     while (first_free < top && used[first_free]) ++first_free;
     int tries = 0;
     size_t slot = std::max<size_t>(first_free, children.front() + size_t{1});
@@ -41,10 +40,20 @@ ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
     }
     if (tries == 40) first_free = slot;
     return static_cast<uint32_t>(top);
-  };
+  }
+};
 
-  nodes_.resize(used.size());
-  values_.assign(used.size(), -1);
+}  // namespace
+
+ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
+  std::erase_if(keys, [](const auto& k) { return k.first.empty(); });
+  if (keys.empty()) return;
+  std::stable_sort(keys.begin(), keys.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+
+  Slots slots;
+  nodes_.resize(slots.used.size());
+  values_.assign(slots.used.size(), -1);
   std::vector<Range> todo{{kRoot, 0, keys.size(), 0}};
   std::vector<unsigned char> children;
   std::vector<size_t> starts;
@@ -63,18 +72,17 @@ ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> keys) {
       starts.push_back(i);
     }
     starts.push_back(r.end);
-    const uint32_t base = find_base(children);
-    if (base + size_t{256} > used.size()) {
-      const size_t size = std::max<size_t>(base + 256, used.size() + used.size() / 4);
-      used.resize(size);
+    const uint32_t base = slots.find_base(children);
+    if (base + size_t{256} > slots.used.size()) {
+      const size_t size = std::max<size_t>(base + 256, slots.used.size() + slots.used.size() / 4);
+      slots.used.resize(size);
       nodes_.resize(size);
       values_.resize(size, -1);
     }
     nodes_[r.node].base = base;
     for (size_t i = 0; i < children.size(); ++i) {
       const uint32_t child = base + children[i];
-      used[child] = true;
-      top = std::max<size_t>(top, child + size_t{1});
+      slots.take(child);
       nodes_[child].parent = r.node;
       todo.push_back({child, starts[i], starts[i + 1], r.depth + 1});
     }
