@@ -170,19 +170,28 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   c.sequences = sequences;
   c.logit_rows = tokens;
   arrays.upload(c);
-  if (signature_.op == Op::attention) {
-    const AttentionAttrs a = AttentionAttrs::from(signature_.attrs);
-    const size_t bytes = kv_block_bytes(options_.kv_dtype, a.kv_heads, a.head_dim, block_size) *
-                         static_cast<size_t>(blocks * sequences);
-    s->kv = backend_.allocate(2 * bytes);
-    Staging cache(backend_, s->kv.get(), 2 * bytes);
-    fill(cache.data(), options_.kv_dtype,
-         2 * static_cast<int64_t>(bytes / row_bytes(options_.kv_dtype, a.head_dim)), a.head_dim);
-    cache.commit();
-    s->layer = {s->kv.get(), s->kv.get() + bytes};
-    c.kv = {options_.kv_dtype, block_size, {&s->layer, 1}};
-  }
+  if (signature_.op == Op::attention) make_cache(*s, blocks * sequences);
+  make_operands(*s);
+  return s;
+}
 
+void TacticTimer::make_cache(Step& step, int32_t blocks) {
+  const AttentionAttrs a = AttentionAttrs::from(signature_.attrs);
+  const size_t bytes =
+      kv_block_bytes(options_.kv_dtype, a.kv_heads, a.head_dim, kDefaultKvBlockSize) *
+      static_cast<size_t>(blocks);
+  step.kv = backend_.allocate(2 * bytes);
+  Staging cache(backend_, step.kv.get(), 2 * bytes);
+  fill(cache.data(), options_.kv_dtype,
+       2 * static_cast<int64_t>(bytes / row_bytes(options_.kv_dtype, a.head_dim)), a.head_dim);
+  cache.commit();
+  step.layer = {step.kv.get(), step.kv.get() + bytes};
+  step.context.kv = {options_.kv_dtype, kDefaultKvBlockSize, {&step.layer, 1}};
+}
+
+// Activations, one after another in memory of their own.
+void TacticTimer::make_operands(Step& step) {
+  const int32_t tokens = step.context.tokens;
   size_t total = 0;
   const auto place = [&](const ValueType& type) {
     const size_t at = total;
@@ -192,22 +201,21 @@ std::unique_ptr<TacticTimer::Step> TacticTimer::make_step(int32_t tokens) {
   std::vector<size_t> in, out;
   for (const ValueType& t : signature_.inputs) in.push_back(t.is_weight ? 0 : place(t));
   for (const ValueType& t : signature_.outputs) out.push_back(place(t));
-  s->arena = backend_.allocate(total);
-  Staging arena(backend_, s->arena.get(), total);
+  step.arena = backend_.allocate(total);
+  Staging arena(backend_, step.arena.get(), total);
   for (size_t i = 0; i < in.size(); ++i) {
     const ValueType& t = signature_.inputs[i];
-    s->inputs.push_back(t.is_weight ? nullptr : s->arena.get() + in[i]);
+    step.inputs.push_back(t.is_weight ? nullptr : step.arena.get() + in[i]);
     if (t.is_weight) continue;
     if (t.dtype == DType::i32)  // ids of the embedding, positions of rope and attention
       std::memcpy(arena.data() + in[i],
-                  signature_.op == Op::embedding ? arrays.token_ids : arrays.positions,
+                  signature_.op == Op::embedding ? step.arrays.token_ids : step.arrays.positions,
                   static_cast<size_t>(tokens) * 4);
     else
       fill(arena.data() + in[i], t.dtype, elements(t, tokens), 1);
   }
   arena.commit();
-  for (const size_t at : out) s->outputs.push_back(s->arena.get() + at);
-  return s;
+  for (const size_t at : out) step.outputs.push_back(step.arena.get() + at);
 }
 
 TacticTimer::Run TacticTimer::prepare(const Tactic& tactic, const Step& step) {

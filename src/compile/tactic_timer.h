@@ -36,6 +36,8 @@ class TacticTimer {
   const Packed& packed(size_t weight, const std::string& layout);
   Run prepare(const Tactic& tactic, const Step& step);
   std::unique_ptr<Step> make_step(int32_t tokens);
+  void make_cache(Step& step, int32_t blocks);
+  void make_operands(Step& step);
   void record(Run& run, const StepContext& context, double us);
 
   Backend& backend_;
