@@ -32,6 +32,48 @@ void head(std::string& out, const char* name, const char* type, const char* help
   out += fmt::format("# HELP tokamak:{} {}\n# TYPE tokamak:{} {}\n", name, help, name, type);
 }
 
+// model: as a label.
+void print_executor(std::string& out, const ExecutorStats& s, const std::string& model) {
+  const auto one = [&](const char* name, const char* type, const char* help, auto value) {
+    head(out, name, type, help);
+    out += fmt::format("tokamak:{}{{{}}} {}\n", name, model, value);
+  };
+  const auto part = [](auto a, auto b) {
+    return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : 0.0;
+  };
+  one("num_requests_running", "gauge", "Requests in the batch.", s.running);
+  one("num_requests_waiting", "gauge", "Requests that wait for room.", s.waiting);
+  one("kv_cache_usage_perc", "gauge", "Part of the KV blocks in use; 1 is all.",
+      part(s.kv_blocks_used, s.kv_blocks));
+  one("kv_cache_cached_perc", "gauge", "Part of the KV blocks kept for prompts to come.",
+      part(s.kv_blocks_cached, s.kv_blocks));
+  one("kv_cache_shared_perc", "gauge",
+      "Part of the KV blocks that sequences would need for themselves, saved by sharing.",
+      s.kv_shared);
+  one("kv_cache_waste_perc", "gauge", "Part of the room in used KV blocks that holds no token.",
+      s.kv_waste);
+  one("kv_blocks_swapped_out_total", "counter", "KV blocks moved to host memory.",
+      s.kv_blocks_to_host);
+  one("kv_blocks_swapped_in_total", "counter", "KV blocks brought back from there.",
+      s.kv_blocks_from_host);
+  one("step_busy_ratio", "gauge",
+      "Part of the time with work that was spent inside steps of the model.",
+      part(s.step_s, s.busy_s));
+  one("steps_total", "counter", "Steps of the model.", s.steps);
+  one("num_preemptions_total", "counter", "Requests that gave way and computed again.",
+      s.preemptions);
+  one("prompt_tokens_total", "counter", "Tokens of prompts.", s.prompt_tokens);
+  one("generation_tokens_total", "counter", "Tokens generated.", s.generated_tokens);
+  one("prefix_cache_queries_total", "counter", "Prompt tokens looked up in the prefix cache.",
+      s.prompt_tokens);
+  one("prefix_cache_hits_total", "counter", "Prompt tokens found there.", s.reused_tokens);
+  one("spec_decode_num_drafts_total", "counter", "How often tokens of a request were guessed.",
+      s.drafts);
+  one("spec_decode_num_draft_tokens_total", "counter", "Tokens guessed.", s.draft_tokens);
+  one("spec_decode_num_accepted_tokens_total", "counter", "Guessed tokens that were right.",
+      s.accepted_draft_tokens);
+}
+
 }  // namespace
 
 void Histogram::add(double value) {
@@ -90,45 +132,7 @@ void Metrics::answered(int status) {
 
 std::string Metrics::print(const ExecutorStats& s) const {
   std::string out;
-  const auto one = [&](const char* name, const char* type, const char* help, auto value) {
-    head(out, name, type, help);
-    out += fmt::format("tokamak:{}{{{}}} {}\n", name, model_, value);
-  };
-  const auto part = [](auto a, auto b) {
-    return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : 0.0;
-  };
-  one("num_requests_running", "gauge", "Requests in the batch.", s.running);
-  one("num_requests_waiting", "gauge", "Requests that wait for room.", s.waiting);
-  one("kv_cache_usage_perc", "gauge", "Part of the KV blocks in use; 1 is all.",
-      part(s.kv_blocks_used, s.kv_blocks));
-  one("kv_cache_cached_perc", "gauge", "Part of the KV blocks kept for prompts to come.",
-      part(s.kv_blocks_cached, s.kv_blocks));
-  one("kv_cache_shared_perc", "gauge",
-      "Part of the KV blocks that sequences would need for themselves, saved by sharing.",
-      s.kv_shared);
-  one("kv_cache_waste_perc", "gauge", "Part of the room in used KV blocks that holds no token.",
-      s.kv_waste);
-  one("kv_blocks_swapped_out_total", "counter", "KV blocks moved to host memory.",
-      s.kv_blocks_to_host);
-  one("kv_blocks_swapped_in_total", "counter", "KV blocks brought back from there.",
-      s.kv_blocks_from_host);
-  one("step_busy_ratio", "gauge",
-      "Part of the time with work that was spent inside steps of the model.",
-      part(s.step_s, s.busy_s));
-  one("steps_total", "counter", "Steps of the model.", s.steps);
-  one("num_preemptions_total", "counter", "Requests that gave way and computed again.",
-      s.preemptions);
-  one("prompt_tokens_total", "counter", "Tokens of prompts.", s.prompt_tokens);
-  one("generation_tokens_total", "counter", "Tokens generated.", s.generated_tokens);
-  one("prefix_cache_queries_total", "counter", "Prompt tokens looked up in the prefix cache.",
-      s.prompt_tokens);
-  one("prefix_cache_hits_total", "counter", "Prompt tokens found there.", s.reused_tokens);
-  one("spec_decode_num_drafts_total", "counter", "How often tokens of a request were guessed.",
-      s.drafts);
-  one("spec_decode_num_draft_tokens_total", "counter", "Tokens guessed.", s.draft_tokens);
-  one("spec_decode_num_accepted_tokens_total", "counter", "Guessed tokens that were right.",
-      s.accepted_draft_tokens);
-
+  print_executor(out, s, model_);
   std::lock_guard lock(mutex_);
   const auto histogram = [&](const char* name, const char* help, const Histogram& h) {
     head(out, name, "histogram", help);
