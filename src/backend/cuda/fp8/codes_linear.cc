@@ -24,6 +24,13 @@ Codes CodesLinear::round_x(const LaunchArgs& args, const CodesPlace& place,
   return x;
 }
 
+ReadyX CodesLinear::ready_x(const LaunchArgs& args, bool codes, cudaStream_t stream) const {
+  if (!codes) return {x_in_vectors(args, args.workspace, stream)};
+  const int64_t tokens = in(0, args).rows;
+  const Codes x = round_x(args, CodesPlace(0, tokens, k), stream);
+  return {{x.codes, tokens, k, k, DType::u8}, x.scales};
+}
+
 CodesPlace::CodesPlace(size_t begin, int64_t tokens, int64_t k)
     : scales(begin),
       codes(scales + aligned(static_cast<size_t>(tokens) * sizeof(float))),

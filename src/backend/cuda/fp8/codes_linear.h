@@ -15,10 +15,18 @@ struct Codes {
   float* scales;
 };
 
+// x as products take it: codes in rows of k and their rows' scales, or x of 16 bits.
+struct ReadyX {
+  cuda::RowsArg x;
+  const float* scales = nullptr;
+};
+
 struct CodesLinear : BoundLinear {
   using BoundLinear::BoundLinear;
   const float* scales_of(const std::byte* weight) const;
   Codes round_x(const LaunchArgs& args, const CodesPlace& place, cudaStream_t stream) const;
+  // `codes`: rounded to FP8 at the begin of the workspace; else x_in_vectors() there.
+  ReadyX ready_x(const LaunchArgs& args, bool codes, cudaStream_t stream) const;
 };
 
 // What lies in the workspace of a tactic that leaves the products to cuBLASLt, behind what is

@@ -25,15 +25,12 @@ class F8Stream final : public Kernel {
     const cudaStream_t stream = static_cast<CudaExec&>(exec).stream;
     const cuda::FinishArg f = op_.finish(args);
     if (f.y.rows == 0) return;
-    Codes codes{};
-    if (codes_) codes = op_.round_x(args, CodesPlace(0, f.y.rows, op_.k), stream);
-    const cuda::RowsArg x = codes_ ? cuda::RowsArg{codes.codes, f.y.rows, op_.k, op_.k, DType::u8}
-                                   : op_.x_in_vectors(args, args.workspace, stream);
+    const ReadyX ready = op_.ready_x(args, codes_, stream);
     cuda::F8StreamArg a;
     a.bias = f.bias;
     a.bias_b = f.bias_b;
     a.activation = f.activation;
-    a.dtype = x.dtype;
+    a.dtype = ready.x.dtype;
     a.glu = op_.weights == 2;
     a.n = op_.n;
     a.k = op_.k;
@@ -43,8 +40,8 @@ class F8Stream final : public Kernel {
       a.tokens = static_cast<int>(std::min(most, f.y.rows - begin));
       a.y = from_row(f.y, begin);
       a.residual = from_row(f.residual, begin);
-      set_maps(a, args, from_row(x, begin));
-      if (codes_) a.x_scales = codes.scales + begin;
+      set_maps(a, args, from_row(ready.x, begin));
+      if (codes_) a.x_scales = ready.scales + begin;
       cuda::f8_stream(a, ahead_bytes_, stream);
     }
   }

@@ -119,6 +119,25 @@ __device__ inline void copy_box3(void* shared, const CUtensorMap* map, int row, 
       "l"(map), "r"(0), "r"(row), "r"(unit), "r"(shared_address(barrier))
       : "memory");
 }
+// copy_box() of a matrix into both blocks of a cluster of two, reported to the barrier of each.
+__device__ inline void copy_box_to_both(void* shared, const CUtensorMap* map, int column, int row,
+                                        uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
+      "multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(shared)),
+      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(static_cast<uint16_t>(3))
+      : "memory");
+}
+// Likewise copy_box3().
+__device__ inline void copy_box3_to_both(void* shared, const CUtensorMap* map, int row, int unit,
+                                         uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
+      "multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(shared)),
+      "l"(map), "r"(0), "r"(row), "r"(unit), "r"(shared_address(barrier)),
+      "h"(static_cast<uint16_t>(3))
+      : "memory");
+}
 __device__ inline void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

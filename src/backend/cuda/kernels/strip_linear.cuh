@@ -16,21 +16,8 @@ namespace tokamak::cuda {
 
 constexpr int kStripMaxStages = 12, kStripComputing = 8 * 32;
 
-struct Codes {};  // f8e4m3
-
 #if defined(TOKAMAK_HAS_BULK_COPY) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define TOKAMAK_STRIPS 1
-
-// copy_box3() into both blocks of the cluster, reported to the barrier of each.
-__device__ inline void copy_box3_to_both(void* shared, const CUtensorMap* map, int row, int unit,
-                                         uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
-      "multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(shared)),
-      "l"(map), "r"(0), "r"(row), "r"(unit), "r"(shared_address(barrier)),
-      "h"(static_cast<uint16_t>(3))
-      : "memory");
-}
 
 // The strips of a block, and the parts of a stage: x [units][box][128 bytes], then weights
 // [units][rows][128 bytes], of linear_glu those of each.

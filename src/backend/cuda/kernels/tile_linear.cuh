@@ -22,20 +22,8 @@ constexpr int kTileSharedBytes = kTileStages * kTileStageBytes + kTileRoomBytes 
 constexpr int kTileThreads = 3 * 128;
 constexpr int kTileGroup = 8;  // clusters' rows of tokens that go through all outputs together
 
-struct Codes {};  // f8e4m3
-
 #if defined(TOKAMAK_HAS_BULK_COPY) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define TOKAMAK_TILES 1
-
-// A box into both blocks of the cluster, reported to the barrier of each.
-__device__ inline void copy_box_to_both(void* shared, const CUtensorMap* map, int column, int row,
-                                        uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
-      "multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(shared)),
-      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(static_cast<uint16_t>(3))
-      : "memory");
-}
 
 // Where a cluster's tiles lie: pairs of 128 tokens, strips of outputs.
 struct TileWalk {

@@ -11,6 +11,7 @@
 
 namespace tokamak::cuda {
 
+struct Codes {};  // f8e4m3, as a type of elements
 template <typename E>
 inline constexpr bool kIsHalf = __is_same(E, __half);
 

@@ -37,14 +37,13 @@ class StripLinear final : public Kernel {
     a.bias_b = f.bias_b;
     a.vectors =
         in_vectors(f.bias) && in_vectors(f.bias_b) && in_vectors(f.residual) && in_vectors(f.y);
-    const float* scales = nullptr;
-    const cuda::RowsArg x = ready_x(args, f.y.rows, scales, stream);
+    const ReadyX ready = op_.ready_x(args, codes_, stream);
     for (int64_t token = 0; token < f.y.rows; token += cuda::kStripTokens) {
       a.tokens = at_once(f.y.rows - token);
       a.box = cuda::strip_box(a.tokens);
       a.units = cuda::strip_units(share_.rows, a.box);
-      set_maps(a, args, from_row(x, token));
-      if (codes_) a.row_scales = scales + token;
+      set_maps(a, args, from_row(ready.x, token));
+      if (codes_) a.row_scales = ready.scales + token;
       a.y = from_row(f.y, token);
       a.residual = from_row(f.residual, token);
       cuda::strip_linear(a, stream);
@@ -52,14 +51,6 @@ class StripLinear final : public Kernel {
   }
 
  private:
-  // Codes and their scales, or x where its rows lie at multiples of 16 bytes.
-  cuda::RowsArg ready_x(const LaunchArgs& args, int64_t tokens, const float*& scales,
-                        cudaStream_t stream) const {
-    if (!codes_) return op_.x_in_vectors(args, args.workspace, stream);
-    const Codes x = op_.round_x(args, CodesPlace(0, tokens, op_.k), stream);
-    scales = x.scales;
-    return {x.codes, tokens, op_.k, op_.k, dtype_};
-  }
   CUtensorMap map(const void* data, int64_t rows, int64_t stride, int box_rows, int units) const {
     return maps_.units(data, dtype_, rows, op_.k, stride, unit_columns(codes_), box_rows, units);
   }

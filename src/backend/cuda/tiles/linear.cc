@@ -33,7 +33,9 @@ class TileLinear final : public Kernel {
     a.y = f.y;
     a.vectors = in_vectors(a.bias) && in_vectors(a.residual) && in_vectors(a.y);
     a.multiprocessors = target_.multiprocessors;
-    set_x(a, args, stream);
+    const ReadyX ready = op_.ready_x(args, codes_, stream);
+    a.row_scales = ready.scales;
+    a.x = maps_.boxes(ready.x.data, ready.x.dtype, a.tokens, op_.k, ready.x.stride, cuda::kTileBox);
     a.w = weight(args.in[1].data);
     a.w_b = a.glu ? weight(args.in[2].data) : a.w;
     if (codes_) a.scales = op_.scales_of(args.in[1].data);
@@ -45,17 +47,6 @@ class TileLinear final : public Kernel {
   CUtensorMap weight(const std::byte* data) const {
     const DType t = codes_ ? DType::u8 : op_.s.inputs[1].dtype;
     return maps_.boxes(data, t, op_.n, op_.k, op_.k, cuda::kTileBox);
-  }
-  // Codes and their scales, or x itself where its rows lie at multiples of 16 bytes.
-  void set_x(cuda::TileArg& a, const LaunchArgs& args, cudaStream_t stream) const {
-    if (codes_) {
-      const Codes x = op_.round_x(args, CodesPlace(0, a.tokens, op_.k), stream);
-      a.row_scales = x.scales;
-      a.x = maps_.boxes(x.codes, DType::u8, a.tokens, op_.k, op_.k, cuda::kTileBox);
-      return;
-    }
-    const cuda::RowsArg x = op_.x_in_vectors(args, args.workspace, stream);
-    a.x = maps_.boxes(x.data, x.dtype, a.tokens, op_.k, x.stride, cuda::kTileBox);
   }
 
   const CodesLinear op_;
