@@ -3,10 +3,9 @@
 // softmax from each kernel, for these are in deterministic engines as they are.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <cstring>
 
-#include "backend/cuda_plugin.h"
+#include "cuda_device.h"
 #include "launcher.h"
 #include "op_table.h"
 #include "ops/linear.h"
@@ -27,15 +26,6 @@ OpSignature signature_of(Op op, DType x, DType w) {
   return make_signature(op, a.to_attrs(), in);
 }
 
-std::unique_ptr<Backend> cuda_or_reason(std::string& reason) {
-  try {
-    return load_cuda_backend();
-  } catch (const Error& e) {
-    reason = e.what();
-    return nullptr;
-  }
-}
-
 // The output's bytes for tokens [begin, begin + count).
 std::vector<std::byte> rows(Backend& cuda, const Tactic& tactic, const OpSignature& s,
                             std::vector<HostTensor> in, int64_t begin, int64_t count, Rng& rng) {
@@ -53,13 +43,9 @@ std::vector<std::byte> rows(Backend& cuda, const Tactic& tactic, const OpSignatu
   return r.outputs[0].bytes;
 }
 
-TEST(CudaDeterministic, ALinearRowDoesNotDependOnTheOthers) {
-  std::string why;
-  const std::unique_ptr<Backend> cuda = cuda_or_reason(why);
-  if (!cuda) {
-    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << why;
-    GTEST_SKIP() << why;
-  }
+using CudaDeterministic = CudaTest;
+
+TEST_F(CudaDeterministic, ALinearRowDoesNotDependOnTheOthers) {
   Rng rng(kSeed);
   for (const Op op : {Op::linear, Op::linear_glu})
     for (const DType w :
@@ -73,11 +59,11 @@ TEST(CudaDeterministic, ALinearRowDoesNotDependOnTheOthers) {
         for (const ValueType& t : s.inputs)
           in.push_back(random_tensor(t, 70, 1, Fill::outliers, rng));
         const std::vector<std::byte> all =
-            rows(*cuda, *select_tactic(*cuda, s, 70), s, in, 0, 70, rng);
+            rows(cuda(), *select_tactic(cuda(), s, 70), s, in, 0, 70, rng);
         const size_t width = row_bytes(s.outputs[0].dtype, kOutputs);
         for (const auto& [begin, count] : {std::pair{0, 1}, {5, 3}, {9, 12}, {20, 29}, {69, 1}}) {
           const std::vector<std::byte> some =
-              rows(*cuda, *select_tactic(*cuda, s, count), s, in, begin, count, rng);
+              rows(cuda(), *select_tactic(cuda(), s, count), s, in, begin, count, rng);
           ASSERT_EQ(std::memcmp(some.data(), &all[static_cast<size_t>(begin) * width],
                                 static_cast<size_t>(count) * width),
                     0)
@@ -86,13 +72,7 @@ TEST(CudaDeterministic, ALinearRowDoesNotDependOnTheOthers) {
       }
 }
 
-TEST(CudaDeterministic, ANormsRowDoesNotDependOnTheOthers) {
-  std::string why;
-  const std::unique_ptr<Backend> cuda = cuda_or_reason(why);
-  if (!cuda) {
-    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << why;
-    GTEST_SKIP() << why;
-  }
+TEST_F(CudaDeterministic, ANormsRowDoesNotDependOnTheOthers) {
   constexpr int kMany = 600;
   Rng rng(kSeed);
   for (const Op op :
@@ -108,11 +88,11 @@ TEST(CudaDeterministic, ANormsRowDoesNotDependOnTheOthers) {
       for (const ValueType& t : s.inputs)
         in.push_back(random_tensor(t, kMany, 1, Fill::gaussian, rng));
       const size_t row = row_bytes(s.outputs[0].dtype, width);
-      for (const Tactic* t : cuda->tactics(op)) {
+      for (const Tactic* t : cuda().tactics(op)) {
         if (!t->supports(s)) continue;
-        const std::vector<std::byte> all = rows(*cuda, *t, s, in, 0, kMany, rng);
+        const std::vector<std::byte> all = rows(cuda(), *t, s, in, 0, kMany, rng);
         for (const int64_t begin : {0, 333}) {
-          const std::vector<std::byte> some = rows(*cuda, *t, s, in, begin, 7, rng);
+          const std::vector<std::byte> some = rows(cuda(), *t, s, in, begin, 7, rng);
           ASSERT_EQ(std::memcmp(some.data(), &all[static_cast<size_t>(begin) * row], 7 * row), 0)
               << t->name() << ", tokens from " << begin;
         }

@@ -2,58 +2,34 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 
-#include "backend/cuda_plugin.h"
+#include "cuda_device.h"
 #include "trial.h"
 
 namespace tokamak::test {
 namespace {
 
-// Null, with the reason, where this machine has none.
-Backend* cuda(std::string* reason = nullptr) {
-  static std::string why;
-  static const std::unique_ptr<Backend> backend = []() -> std::unique_ptr<Backend> {
-    try {
-      return load_cuda_backend();
-    } catch (const Error& e) {
-      why = e.what();
-      return nullptr;
-    }
-  }();
-  if (reason) *reason = why;
-  return backend.get();
-}
-
-class CudaOpTable : public testing::TestWithParam<OpRow> {};
+class CudaOpTable : public CudaTest, public testing::WithParamInterface<OpRow> {};
+using CudaAttention = CudaTest;
+using CudaFp8Layout = CudaTest;
 
 TEST_P(CudaOpTable, EveryTacticMatchesTheReference) {
-  std::string why;
-  if (!cuda(&why)) {
-    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << why;
-    GTEST_SKIP() << why;
-  }
   check_row(GetParam(), [](Trial& trial, const OpSignature& s, Fill, std::set<std::string>& failed,
                            std::set<std::string>& ran) {
     const char* only = std::getenv("TOKAMAK_TEST_TACTIC");  // a part of names
-    for (const Tactic* t : cuda()->tactics(s.op)) {
+    for (const Tactic* t : cuda().tactics(s.op)) {
       if (!t->supports(s) || failed.count(std::string(t->name()))) continue;
       if (only && t->name().find(only) == std::string_view::npos) continue;
       ran.insert(std::string(t->name()));
       for (const bool strided : {false, true})
-        if (!trial.check(*cuda(), *t, strided)) failed.insert(std::string(t->name()));
+        if (!trial.check(cuda(), *t, strided)) failed.insert(std::string(t->name()));
     }
   });
 }
 
 // Steps of so many sequences that a kernel takes them of which others see nothing.
-TEST(CudaAttention, ManySequences) {
-  std::string why;
-  if (!cuda(&why)) {
-    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << why;
-    GTEST_SKIP() << why;
-  }
+TEST_F(CudaAttention, ManySequences) {
   constexpr int kUnits = 600;  // KV heads of sequences
   uint64_t seed = 20261122;
   const std::vector<OpRow> table = op_table();
@@ -71,20 +47,15 @@ TEST(CudaAttention, ManySequences) {
       }
       shape.past[1] = 620;
       Trial trial(row, s, shape, Fill::gaussian, seed);
-      for (const Tactic* t : cuda()->tactics(s.op))
+      for (const Tactic* t : cuda().tactics(s.op))
         for (const bool strided : {false, true})
-          if (t->supports(s)) trial.check(*cuda(), *t, strided);
+          if (t->supports(s)) trial.check(cuda(), *t, strided);
     }
   }
 }
 
-TEST(CudaLayouts, Fp8UnpacksWhatItPacked) {
-  std::string why;
-  if (!cuda(&why)) {
-    ASSERT_EQ(std::getenv("TOKAMAK_NEED_CUDA"), nullptr) << why;
-    GTEST_SKIP() << why;
-  }
-  const WeightLayout* layout = cuda()->layout("cuda.f8");
+TEST_F(CudaFp8Layout, UnpacksWhatItPacked) {
+  const WeightLayout* layout = cuda().layout("cuda.f8");
   ASSERT_NE(layout, nullptr);
   EXPECT_FALSE(layout->supports(DType::f8_row, Shape{3, 96}));
   EXPECT_FALSE(layout->supports(DType::int8_row, Shape{3, 64}));
